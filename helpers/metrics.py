@@ -1,0 +1,138 @@
+"""Measures of segmentation quality, all derived from one integer confusion matrix. Derived in notebook 05."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over pixels, kept image by image.
+
+    `update` takes class indices; `matrix` is the sum over all images seen, rows = truth, columns = prediction;
+    `per_image` keeps one matrix for each image, so that per-image scores and bootstrap intervals follow from
+    the same counts. A class that occurs neither in the truth nor in the prediction has IoU and Dice NaN, and
+    is left out of means.
+
+    Args:
+        num_classes: the number of classes C.
+        ignore_index: target value of pixels that do not count.
+    """
+
+    def __init__(self, num_classes: int = 3, ignore_index: int = 255) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self._batches: list[Tensor] = []
+
+    def update(self, prediction: Tensor, target: Tensor) -> None:
+        """Add a batch. prediction, target: integer class indices (N, H, W).
+
+        Raises ValueError for shapes that differ, for logits in place of classes, and for indices outside
+        0..C-1 (the target may also hold `ignore_index`).
+        """
+        if prediction.shape != target.shape or prediction.ndim != 3:
+            raise ValueError(
+                "prediction and target must both be class indices of shape (N, H, W), not"
+                f" {tuple(prediction.shape)} and {tuple(target.shape)}: use logits.argmax(dim=1)"
+            )
+        if prediction.is_floating_point() or target.is_floating_point():
+            raise ValueError("prediction and target must be integer class indices: use logits.argmax(dim=1)")
+        prediction, target = prediction.long().flatten(1), target.long().flatten(1)
+        valid = target != self.ignore_index
+        c = self.num_classes
+        for name, values in (("prediction", prediction[valid]), ("target", target[valid])):
+            if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < c:
+                raise ValueError(
+                    f"{name} holds class {int(values.min())}..{int(values.max())}, outside 0..{c - 1}:"
+                    " were trimap values 1..3 not shifted to 0..2?"
+                )
+        n = len(target)
+        image = torch.arange(n, device=target.device)[:, None].expand_as(target)
+        cell = (image * c + target) * c + prediction
+        counts = torch.bincount(cell[valid], minlength=n * c * c)
+        self._batches.append(counts.reshape(n, c, c).cpu())
+
+    @property
+    def per_image(self) -> Tensor:
+        """One matrix for each image, int64 (N, C, C), in the order of the updates."""
+        empty = torch.zeros(0, self.num_classes, self.num_classes, dtype=torch.int64)
+        return torch.cat([empty, *self._batches])
+
+    @property
+    def matrix(self) -> Tensor:
+        """The matrix over all images, int64 (C, C)."""
+        return self.per_image.sum(dim=0)
+
+    def iou(self) -> Tensor:
+        """IoU of each class over all pixels, float64 (C,)."""
+        return iou(self.matrix)
+
+    def mean_iou(self) -> float:
+        """mIoU: the mean over classes of the IoU over all pixels (NaN classes left out)."""
+        return float(self.iou().nanmean())
+
+    def per_image_iou(self) -> float:
+        """The mean over images of each image's own mIoU. Another number than `mean_iou`: see notebook 05."""
+        return float(iou(self.per_image).nanmean(dim=-1).nanmean())
+
+    def dice(self) -> Tensor:
+        """Dice coefficient (F1) of each class over all pixels, float64 (C,)."""
+        return dice(self.matrix)
+
+    def pixel_accuracy(self) -> float:
+        """Correct pixels over counted pixels."""
+        return float(pixel_accuracy(self.matrix))
+
+    def bootstrap_miou(self, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+        """Percentile interval of the mIoU when the images are drawn again with replacement.
+
+        Source: Efron 1979. It covers the choice of test images, not the luck of training: for that, use seeds.
+        """
+        rng = np.random.default_rng(seed)
+        matrices = self.per_image.double()
+        n = len(matrices)
+        if n == 0:
+            return float("nan"), float("nan")
+        draws = torch.from_numpy(rng.multinomial(n, np.full(n, 1 / n), size=resamples)).double()
+        scores = iou(torch.einsum("rn,nij->rij", draws, matrices)).nanmean(dim=-1)
+        low, high = np.nanquantile(scores.numpy(), [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+
+def iou(matrix: Tensor) -> Tensor:
+    """Intersection over union of each class, from confusion matrices (..., C, C) to float64 (..., C)."""
+    matrix = matrix.double()
+    intersection = matrix.diagonal(dim1=-2, dim2=-1)
+    union = matrix.sum(dim=-1) + matrix.sum(dim=-2) - intersection
+    return intersection / union  # 0 / 0 is NaN: the class is absent from both
+
+
+def dice(matrix: Tensor) -> Tensor:
+    """Dice coefficient of each class, from confusion matrices (..., C, C) to float64 (..., C)."""
+    matrix = matrix.double()
+    return 2 * matrix.diagonal(dim1=-2, dim2=-1) / (matrix.sum(dim=-1) + matrix.sum(dim=-2))
+
+
+def pixel_accuracy(matrix: Tensor) -> Tensor:
+    """Correct over counted pixels, from confusion matrices (..., C, C) to float64 (...)."""
+    matrix = matrix.double()
+    return matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / matrix.sum(dim=(-2, -1))
+
+
+def boundary_band(target: Tensor, radius: int) -> Tensor:
+    """Where a class boundary of the truth lies at most `radius` pixels away (in a square), bool (N, H, W).
+
+    Source: the "trimap" measure of Kohli et al. 2009. Score only these pixels by setting the others to the
+    ignore index: `target.where(boundary_band(target, 3), 255)`.
+
+    Args:
+        target: class indices (N, H, W).
+        radius: in pixels, at least 1.
+    """
+    if radius < 1:
+        raise ValueError(f"radius must be at least 1 pixel, not {radius}")
+    values = target[:, None].float()
+    window = dict(kernel_size=2 * radius + 1, stride=1, padding=radius)
+    largest = F.max_pool2d(values, **window)
+    smallest = -F.max_pool2d(-values, **window)
+    return (largest != smallest)[:, 0]

@@ -1,0 +1,285 @@
+"""Train a segmentation network: one loop for CPU, CUDA and Apple's MPS. Notebook 04."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from tqdm import tqdm
+
+from helpers.checkpoint import read_checkpoint, save_checkpoint
+from helpers.data import IGNORE_INDEX, PetDataset, make_loader
+from helpers.metrics import ConfusionMatrix
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """What a training run depends on, besides the model and the data.
+
+    Args:
+        epochs: passes over the training pairs.
+        batch_size: pairs in a step.
+        learning_rate: its highest value.
+        weight_decay: of AdamW.
+        loss: "ce" (cross-entropy), "dice", or "ce+dice" (their sum).
+        schedule: "onecycle" (up, then down to nearly 0) or "cosine" (down from the start).
+        clip_norm: gradients are scaled down to this norm at most.
+        mixed_precision: True computes in bfloat16, or in float16 with a scaled loss on GPUs without it; None
+            does so on CUDA only. (On a CPU it pays only where the chip has AMX or AVX512-BF16.)
+        num_workers: processes that prepare batches.
+        seed: of the batches' order and the augmentation. The weights are drawn before, with the model.
+    """
+
+    epochs: int = 40
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    loss: str = "ce"
+    schedule: str = "onecycle"
+    clip_norm: float = 1.0
+    mixed_precision: bool | None = None
+    num_workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field, allowed in (("loss", tuple(LOSSES)), ("schedule", ("onecycle", "cosine"))):
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} must be one of {allowed}, not {getattr(self, field)!r}")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(f"epochs and batch_size must be at least 1, not {self.epochs}, {self.batch_size}")
+
+
+History = dict[str, list[float]]
+
+
+class Evaluation(NamedTuple):
+    """confusion over all images, and the mean cross-entropy of a pixel."""
+
+    confusion: ConfusionMatrix
+    loss: float
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to train on. "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises RuntimeError for a GPU that PyTorch cannot see.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    kind = name.split(":")[0]
+    if not available.get(kind, False):
+        raise RuntimeError(
+            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees none: use 'auto' or 'cpu', or"
+            " install a GPU driver and a PyTorch built for it (in Colab: Runtime > Change runtime type)"
+        )
+    return torch.device(name)
+
+
+def pick_precision(device: torch.device, mixed: bool | None) -> torch.dtype | None:
+    """The type to compute in, None for plain float32. See `TrainingConfig.mixed_precision`."""
+    if mixed is None:
+        mixed = device.type == "cuda"
+    if not mixed:
+        return None
+    half = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.float16 if half else torch.bfloat16
+
+
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of the pixels that count. logits (N, C, H, W), target (N, H, W)."""
+    return F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX)
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - the mean soft Dice coefficient of the classes, over the batch. logits (N, C, H, W), target (N, H, W).
+
+    Source: Milletari et al. 2016, with |p| + |t| in the denominator.
+    """
+    counts = (target != IGNORE_INDEX)[:, None]
+    probabilities = logits.float().softmax(dim=1) * counts
+    truth = F.one_hot(target.where(counts[:, 0], 0), logits.shape[1]).movedim(-1, 1) * counts
+    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
+    total = (probabilities + truth).sum(dim=(0, 2, 3))
+    return 1 - ((2 * overlap + 1) / (total + 1)).mean()  # + 1: an absent class costs next to nothing
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "ce": cross_entropy,
+    "dice": dice_loss,
+    "ce+dice": lambda logits, target: cross_entropy(logits, target) + dice_loss(logits, target),
+}
+
+
+def fit(
+    model: nn.Module,
+    train: PetDataset,
+    val: PetDataset,
+    config: TrainingConfig | None = None,
+    *,
+    device: str = "auto",
+    folder: Path | None = None,
+    resume: bool = False,
+) -> History:
+    """Train a model, keep the weights that were best on validation, and leave the model with them.
+
+    Args:
+        model: logits (N, C, H, W) from images (N, 3, H, W).
+        train, val: the pairs to learn from, and those that choose the best epoch by mIoU.
+        config: `TrainingConfig()` if None.
+        device: see `pick_device`.
+        folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each written whole
+            or not at all. With None, nothing is kept on disk.
+        resume: go on from folder/last.pt, if there is one, as if training had not stopped.
+
+    Returns the history: for each epoch train_loss, val_loss, val_miou, learning_rate and seconds. Stopped by
+    the keyboard, it returns the finished epochs, and `resume=True` goes on after them.
+
+    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model or config.
+    """
+    config = config or TrainingConfig()
+    device = pick_device(device)
+    precision = pick_precision(device, config.mixed_precision)
+    model.to(device, memory_format=torch.channels_last)
+    loader = make_loader(train, config.batch_size, shuffle=True, seed=config.seed, num_workers=config.num_workers)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps = config.epochs * len(loader)
+    if config.schedule == "onecycle":
+        scheduler = lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    else:
+        scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+    run = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    about = {
+        "model_config": getattr(model, "config", {}),
+        "config": asdict(config),
+        "trained_on": train.pairs.source.name,
+    }
+    history: History = {key: [] for key in ("train_loss", "val_loss", "val_miou", "learning_rate", "seconds")}
+    torch.manual_seed(config.seed)
+    best = {"model": _copy(model), "val_miou": -1.0, "epoch": 0}
+
+    def save() -> None:
+        if folder:
+            rng = {"torch": torch.get_rng_state(), "loader": loader.generator.get_state()}
+            states = {key: part.state_dict() for key, part in run.items()}
+            save_checkpoint(folder / "last.pt", states | about | {"history": history, "best": best, "rng": rng})
+
+    if resume and folder and (folder / "last.pt").is_file():
+        state = read_checkpoint(folder / "last.pt")
+        _check_same(folder / "last.pt", state, about)
+        for key, part in run.items():
+            part.load_state_dict(state[key])
+        history, best = state["history"], state["best"]
+        torch.set_rng_state(state["rng"]["torch"])
+        loader.generator.set_state(state["rng"]["loader"])
+    elif folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        save()
+    done = len(history["seconds"])
+    with tqdm(total=config.epochs, initial=done, desc="epochs", file=sys.stdout) as bar:
+        try:
+            for epoch in range(done + 1, config.epochs + 1):
+                start = time.perf_counter()
+                rate = scheduler.get_last_lr()[0]
+                train_loss = _train_epoch(run, loader, config, device, precision, epoch)
+                confusion, val_loss = evaluate(model, val, device=device, precision=precision)
+                row = (train_loss, val_loss, confusion.mean_iou(), rate, time.perf_counter() - start)
+                for key, value in zip(history, row, strict=True):
+                    history[key].append(value)
+                if history["val_miou"][-1] > best["val_miou"]:
+                    best = {"model": _copy(model), "val_miou": history["val_miou"][-1], "epoch": epoch}
+                    if folder:
+                        save_checkpoint(folder / "best.pt", best | about)
+                save()
+                bar.set_postfix_str(f"loss {train_loss:.3f}, validation mIoU {history['val_miou'][-1]:.3f}")
+                bar.update()
+        except KeyboardInterrupt:
+            finished = len(history["seconds"])
+            bar.write(
+                f"Stopped by the keyboard; {finished} of {config.epochs} epochs are finished.",
+                file=sys.stdout,
+            )
+    model.load_state_dict(best["model"])
+    return history
+
+
+def _train_epoch(run: dict, loader, config: TrainingConfig, device, precision, epoch: int) -> float:
+    """One pass over the training pairs. Returns the mean loss."""
+    model, optimizer, scheduler, scaler = run.values()
+    model.train()
+    total = 0.0
+    for step, (images, masks) in enumerate(loader):
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        masks = masks.to(device, non_blocking=True)
+        with torch.autocast(device.type, precision, enabled=precision is not None):
+            logits = model(images)
+        loss = LOSSES[config.loss](logits, masks)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the loss is {value} in epoch {epoch}, step {step}: try a learning_rate below"
+                f" {config.learning_rate:g}, and look for NaN in the images"
+            )
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        total += value * len(images)
+    return total / len(loader.dataset)
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
+
+
+def _check_same(path: Path, saved: dict, now: dict) -> None:
+    """A run goes on only with the model, the settings and the data that it began with."""
+    for part in now:
+        if saved.get(part) != now[part]:
+            raise ValueError(
+                f"{path} was made with {part} {saved.get(part)}, not {now[part]}: use the same again, choose another"
+                " folder, or train with resume=False"
+            )
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module,
+    dataset: PetDataset,
+    batch_size: int = 32,
+    *,
+    device: str | torch.device = "auto",
+    precision: torch.dtype | None = None,
+) -> Evaluation:
+    """Score a model in eval() mode on a dataset, at the dataset's size; the model stays in eval() mode."""
+    device = pick_device(str(device))
+    model.to(device).eval()
+    confusion, loss, pixels = None, 0.0, 0
+    for images, masks in make_loader(dataset, batch_size):
+        masks = masks.to(device)
+        with torch.autocast(device.type, precision, enabled=precision is not None):
+            logits = model(images.to(device, memory_format=torch.channels_last)).float()
+        confusion = confusion or ConfusionMatrix(logits.shape[1], IGNORE_INDEX)
+        confusion.update(logits.argmax(dim=1), masks)
+        loss += F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX, reduction="sum").item()
+        pixels += int((masks != IGNORE_INDEX).sum())
+    return Evaluation(confusion or ConfusionMatrix(), loss / max(pixels, 1))
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, device: str = "auto", batch_size: int = 32) -> Tensor:
+    """Class probabilities, float32 (N, C, H, W) on the CPU, of normalized images (N, 3, H, W)."""
+    target = pick_device(device)
+    model.to(target).eval()
+    return torch.cat([model(batch.to(target)).softmax(dim=1).cpu() for batch in images.split(batch_size)])
