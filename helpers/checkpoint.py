@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from helpers.model import UNet
+from helpers.source import Source
 
 SHIPPED = Path(__file__).parent / "weights" / "sketch.pt"
 
@@ -25,17 +26,19 @@ def load_model(path: Path) -> tuple[UNet, dict]:
     return model.eval(), {key: value for key, value in state.items() if key != "model"}
 
 
-def find_checkpoint(source) -> Path:
-    """The best weights for a dataset: of your own training in notebook 04, else the shipped ones.
+def find_checkpoint(source: Source) -> Path:
+    """The weights for a dataset: of your own runs the best by validation mIoU, else those shipped.
 
     Only weights for the drawn pets are shipped: for another dataset, FileNotFoundError says to train first.
     """
-    own, shipped = source.runs / "best.pt", Path(__file__).parent / "weights" / "sketch.pt"
-    if own.is_file():
-        return own
+    own = list(source.runs.rglob("best.pt"))
+    if own:
+        return max(own, key=lambda path: read_checkpoint(path)["val_miou"])
     if source.name == "sketch":
-        return shipped
-    raise FileNotFoundError(f"no weights for {source.name}: run notebook 04 with this dataset first (it makes {own})")
+        return SHIPPED
+    raise FileNotFoundError(
+        f"{source.runs} holds no weights for {source.name}: run notebook 04 with this dataset first"
+    )
 
 
 def read_checkpoint(path: Path) -> dict:

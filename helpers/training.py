@@ -127,6 +127,7 @@ def fit(
     device: str = "auto",
     folder: Path | None = None,
     resume: bool = False,
+    progress: bool = True,
 ) -> History:
     """Train a model, keep the weights that were best on validation, and leave the model with them.
 
@@ -138,6 +139,7 @@ def fit(
         folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each written whole
             or not at all. With None, nothing is kept on disk.
         resume: go on from folder/last.pt, if there is one, as if training had not stopped.
+        progress: show a bar with the training loss and the validation mIoU.
 
     Returns the history: for each epoch train_loss, val_loss, val_miou, learning_rate and seconds. Stopped by
     the keyboard, it returns the finished epochs, and `resume=True` goes on after them.
@@ -184,7 +186,7 @@ def fit(
         folder.mkdir(parents=True, exist_ok=True)
         save()
     done = len(history["seconds"])
-    with tqdm(total=config.epochs, initial=done, desc="epochs", file=sys.stdout) as bar:
+    with tqdm(total=config.epochs, initial=done, desc="epochs", file=sys.stdout, disable=not progress) as bar:
         try:
             for epoch in range(done + 1, config.epochs + 1):
                 start = time.perf_counter()

@@ -1,0 +1,57 @@
+"""The house rules of the package: which module may import which, how long a module is, and its style."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "helpers").glob("*.py"))
+MAY_IMPORT = {
+    "__init__": set(),
+    "sketch": set(),
+    "model": set(),
+    "metrics": set(),
+    "source": {"sketch"},
+    "data": {"source"},
+    "checkpoint": {"model", "source"},
+    "training": {"checkpoint", "data", "metrics"},
+    "visualization": {"data", "metrics"},
+    "widgets": {"data", "metrics", "visualization"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers.")}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_run_one_way_and_modules_are_short(path):
+    assert imported(path) <= MAY_IMPORT[path.stem]
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 300
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_everything_public_is_documented_and_tested_beside(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+    assert path.stem == "__init__" or (ROOT / "tests" / f"test_{path.stem}.py").is_file()
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_style(command):
+    run = subprocess.run([sys.executable, "-m", "ruff", *command, ROOT], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr

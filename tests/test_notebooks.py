@@ -1,0 +1,109 @@
+"""The house rules of the notebooks. That they run is nbval's to show: plain `pytest` does that too."""
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+FORBIDDEN = [
+    r"^\s*[!%]",
+    r"sys\.path",
+    r"\bpip\b",
+    r"filterwarnings|simplefilter",
+    r"plt\.show\(",
+    r"subprocess|os\.system",
+    r"import \*",
+    r"[\"']/(?:home|tmp|root|work|Users)/",
+]
+
+
+def load(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def test_the_series_is_complete_and_in_order():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{i:02d}" for i in range(len(NOTEBOOKS))]
+    assert len(NOTEBOOKS) >= 7
+
+
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@every_notebook
+def test_opens_with_what_the_reader_needs_and_closes_with_what_was_learned(path):
+    texts = prose(load(path))
+    number = path.name[:2]
+    assert texts[0].startswith(f"# {number}. ")
+    for lead in ("What you will do", "What you will learn", "What you need", "Time"):
+        assert f"**{lead}**" in texts[0], lead
+    assert re.search(r"about [\d.]+ (?:minutes?|seconds) on 2 CPU cores", texts[0])
+    headings = [line for text in texts for line in text.splitlines() if line.startswith("## ")]
+    assert headings[-2:] == ["## Summary", "## Exercises"]
+    exercises = "\n".join(texts).partition("## Exercises")[2]
+    assert 2 <= exercises.count("<summary>Solution</summary>") <= 5
+    following = FOLDER / re.search(r"\]\(([^)]+)\)\s*$", texts[-1]).group(1)
+    expected = {p.name[:2]: p for p in NOTEBOOKS}.get(f"{int(number) + 1:02d}", FOLDER / "../README.md")
+    assert following.resolve() == expected.resolve()
+
+
+@every_notebook
+def test_cells_are_short_and_explained(path):
+    notebook = load(path)
+    assert 10 <= len(notebook.cells) <= 60
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code":
+            assert before.cell_type == "markdown", f"no text before: {cell.source[:60]}"
+    for cell in code(notebook):
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= 25, cell.source[:60]
+    imports = [i for i, cell in enumerate(code(notebook)) if re.search(r"^(?:import|from) ", cell.source, re.M)]
+    assert imports == [0], "all imports stand in the first code cell"
+    assert re.search(r"^[A-Z][A-Z_0-9]+ = ", code(notebook)[1].source, re.M), "constants stand in the second"
+
+
+@every_notebook
+def test_has_no_forbidden_line(path):
+    for cell in code(load(path)):
+        for pattern in FORBIDDEN:
+            assert not re.search(pattern, cell.source, re.M), f"{pattern} in {cell.source[:80]}"
+
+
+@every_notebook
+def test_outputs_are_one_clean_run_on_the_drawn_pets(path):
+    notebook = load(path)
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    text = json.dumps(notebook)
+    assert "Dataset: Oxford" not in text, "an output was made with photographs"
+    assert not any("execution" in cell.metadata for cell in notebook.cells), "timestamps"
+    assert path.stat().st_size < 1e6
+
+
+@every_notebook
+def test_cells_to_compare_have_something_to_compare(path):
+    tagged = [cell for cell in code(load(path)) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    for cell in tagged:
+        assert cell.outputs and cell.execution_count, cell.source[:60]
+
+
+def test_exact_cells_are_compared_somewhere():
+    assert any("nbval-check-output" in path.read_text(encoding="utf-8") for path in NOTEBOOKS)
+
+
+@every_notebook
+def test_links_lead_somewhere(path):
+    for text in prose(load(path)):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (path.parent / target).exists(), target

@@ -1,0 +1,179 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import training
+from helpers.checkpoint import read_checkpoint
+from helpers.data import PetDataset
+from helpers.model import UNet
+from helpers.training import TrainingConfig, dice_loss, evaluate, fit, pick_device, pick_precision, predict
+
+
+def small() -> UNet:
+    torch.manual_seed(1)
+    return UNet(base_channels=4, depth=2)
+
+
+QUICK = TrainingConfig(epochs=4, batch_size=8)
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_overfits_one_batch(splits):
+    """The whole chain can learn: eight pairs are learned by heart."""
+    few = PetDataset(splits.train.pairs, splits.train.indices[:8])
+    torch.manual_seed(0)
+    model = UNet(base_channels=8, depth=3)
+    history = fit(model, few, few, TrainingConfig(epochs=120, batch_size=8, learning_rate=1e-2), device="cpu")
+    assert history["train_loss"][0] > 0.8
+    assert evaluate(model, few, device="cpu").confusion.mean_iou() > 0.9
+
+
+def test_initial_loss_is_near_ln_3(splits):
+    assert evaluate(small(), splits.val, device="cpu").loss == pytest.approx(math.log(3), abs=0.35)
+
+
+@pytest.mark.parametrize("loss", ["ce", "dice", "ce+dice"])
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
+def test_every_setting_learns(splits, loss, schedule):
+    config = TrainingConfig(epochs=3, batch_size=8, loss=loss, schedule=schedule, learning_rate=1e-2)
+    history = fit(small(), splits.train, splits.val, config, device="cpu")
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    assert history["learning_rate"][-1] < max(history["learning_rate"])
+
+
+def test_mixed_precision_on_a_cpu_stays_close(splits):
+    plain = fit(small(), splits.train, splits.val, QUICK, device="cpu")
+    mixed = fit(
+        small(), splits.train, splits.val, TrainingConfig(epochs=4, batch_size=8, mixed_precision=True), device="cpu"
+    )
+    assert mixed["train_loss"] != plain["train_loss"]
+    assert mixed["train_loss"][-1] == pytest.approx(plain["train_loss"][-1], rel=0.1)
+
+
+def test_keeps_the_best_weights(splits, tmp_path):
+    model = small()
+    history = fit(model, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path)
+    best = read_checkpoint(tmp_path / "best.pt")
+    assert best["val_miou"] == max(history["val_miou"]) and best["trained_on"] == "sketch"
+    assert same(best["model"], model.state_dict())
+    assert evaluate(model, splits.val, device="cpu").confusion.mean_iou() == pytest.approx(best["val_miou"], abs=1e-6)
+
+
+class _Stop:
+    """A dataset that is interrupted after so many batches."""
+
+    def __init__(self, dataset, batches, error=KeyboardInterrupt):
+        self.dataset, self.left, self.error = dataset, batches, error
+        self.pairs = dataset.pairs
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitems__(self, positions):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return self.dataset.__getitems__(positions)
+
+
+def test_resume_equals_an_uninterrupted_run_bit_for_bit(splits, tmp_path, capsys):
+    whole = small()
+    expected = fit(whole, splits.train, splits.val, QUICK, device="cpu")
+    steps = -(-len(splits.train) // QUICK.batch_size)
+    first = small()
+    cut = _Stop(splits.train, 2 * steps + 1)  # in the third epoch, after some of its steps
+    history = fit(first, cut, splits.val, QUICK, device="cpu", folder=tmp_path)
+    assert "2 of 4 epochs are finished" in capsys.readouterr().out
+    assert history["train_loss"] == expected["train_loss"][:2]
+    torch.manual_seed(99)  # another session: other random numbers, other initial weights
+    second = UNet(base_channels=4, depth=2)
+    history = fit(second, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path, resume=True)
+    for key in ("train_loss", "val_loss", "val_miou", "learning_rate"):
+        assert history[key] == expected[key]
+    assert same(second.state_dict(), whole.state_dict())
+
+
+def test_stopped_in_the_first_epoch_leaves_a_usable_checkpoint(splits, tmp_path):
+    history = fit(small(), _Stop(splits.train, 1), splits.val, QUICK, device="cpu", folder=tmp_path)
+    assert history["train_loss"] == []
+    history = fit(small(), splits.train, splits.val, QUICK, device="cpu", folder=tmp_path, resume=True)
+    assert history["train_loss"] == fit(small(), splits.train, splits.val, QUICK, device="cpu")["train_loss"]
+
+
+def test_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_checkpoint(splits, tmp_path, monkeypatch):
+    fit(small(), splits.train, splits.val, TrainingConfig(epochs=1, batch_size=8), device="cpu", folder=tmp_path)
+    before = read_checkpoint(tmp_path / "best.pt")
+    monkeypatch.setitem(training.LOSSES, "ce", lambda logits, target: logits.sum() * math.nan)
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 1, step 0: try a learning_rate below 0\.003"):
+        fit(small(), splits.train, splits.val, QUICK, device="cpu", folder=tmp_path)
+    assert same(before["model"], read_checkpoint(tmp_path / "best.pt")["model"])
+
+
+def test_resume_refuses_another_model_or_config(splits, tmp_path):
+    fit(small(), splits.train, splits.val, TrainingConfig(epochs=1, batch_size=8), device="cpu", folder=tmp_path)
+    for model, config, part in (
+        (UNet(base_channels=8, depth=2), TrainingConfig(epochs=1, batch_size=8), "model_config"),
+        (small(), TrainingConfig(epochs=2, batch_size=8), "config"),
+    ):
+        with pytest.raises(ValueError, match=rf"last\.pt was made with {part} .* train with resume=False"):
+            fit(model, splits.train, splits.val, config, device="cpu", folder=tmp_path, resume=True)
+
+
+def test_dice_loss_by_hand():
+    target = torch.tensor([[[0, 0], [1, 255]]])
+    logits = torch.zeros(1, 2, 2, 2)  # every probability is 1/2
+    # class 0: overlap 1, total 1.5 + 2; class 1: overlap 0.5, total 1.5 + 1
+    expected = 1 - ((2 * 1 + 1) / (3.5 + 1) + (2 * 0.5 + 1) / (2.5 + 1)) / 2
+    assert dice_loss(logits, target).item() == pytest.approx(expected)
+    perfect = 20 * F.one_hot(target.where(target < 2, 0), 2).movedim(-1, 1).float()
+    assert dice_loss(perfect, target).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_evaluation_does_not_depend_on_batches_or_mode(splits):
+    model = small().train()
+    a, b = (evaluate(model, splits.val, size, device="cpu") for size in (1, 7))
+    assert torch.equal(a.confusion.per_image, b.confusion.per_image)
+    assert a.loss == pytest.approx(b.loss, rel=1e-5)
+    assert len(a.confusion.per_image) == len(splits.val)
+
+
+def test_predict_gives_probabilities(splits):
+    images = torch.stack([splits.val[i][0] for i in range(3)])
+    probabilities = predict(small(), images, device="cpu", batch_size=2)
+    assert probabilities.shape == (3, 3, 64, 64)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(3, 64, 64))
+
+
+@pytest.mark.parametrize("setting", [{"loss": "focal"}, {"schedule": "steps"}, {"epochs": 0}])
+def test_bad_settings_are_refused(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        TrainingConfig(**setting)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_no_gpu_where_one_is_asked_for():
+    with pytest.raises(RuntimeError, match=r"'cuda' was asked for.*use 'auto' or 'cpu'"):
+        pick_device("cuda")
+    assert pick_device("cpu").type == "cpu"
+
+
+def test_unknown_device():
+    with pytest.raises(RuntimeError, match="'tpu' was asked for"):
+        pick_device("tpu")
+
+
+def test_precision_by_device():
+    cpu = torch.device("cpu")
+    assert pick_precision(cpu, None) is None
+    assert pick_precision(cpu, True) is torch.bfloat16
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_trains_on_cuda(splits, tmp_path):
+    history = fit(small(), splits.train, splits.val, QUICK, device="cuda", folder=tmp_path)
+    assert history["train_loss"][-1] < history["train_loss"][0]
