@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, and read with clear errors."""
 
 import os
-import tempfile
 from pathlib import Path
 
 import torch
@@ -57,13 +56,12 @@ def read_checkpoint(path: Path) -> dict:
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """torch.save under a temporary name, then rename: `path` is never half written."""
-    handle, partial = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    finally:
+        partial.unlink(missing_ok=True)

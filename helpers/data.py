@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +58,9 @@ def decode(source: Source, split: str, size: int = 128, cache: Path | None = Non
     folder = cache / f"{split}-{size}px-{_fingerprint(source, names)}"
     if not folder.is_dir():
         make_folder(cache)
-        partial = Path(tempfile.mkdtemp(prefix="partial-", dir=cache))
+        partial = cache / f"partial-{uuid.uuid4().hex[:12]}"
         try:
+            partial.mkdir()
             _write_arrays(PairReader(source, split), size, partial)
             if not folder.is_dir():  # else another process was faster, with the same content
                 partial.rename(folder)

@@ -28,7 +28,7 @@ class TrainingConfig:
         batch_size: pairs in a step.
         learning_rate: its highest value.
         weight_decay: of AdamW.
-        loss: "ce" (cross-entropy), "dice", or "ce+dice" (their sum).
+        loss: "ce" (cross-entropy), "dice", or their sum, "ce+dice".
         schedule: "onecycle" (up, then down to nearly 0) or "cosine" (down from the start).
         clip_norm: gradients are scaled down to this norm at most.
         mixed_precision: True computes in bfloat16, or in float16 with a scaled loss on GPUs without it; None
@@ -41,7 +41,7 @@ class TrainingConfig:
     batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    loss: str = "ce"
+    loss: str = "ce+dice"
     schedule: str = "onecycle"
     clip_norm: float = 1.0
     mixed_precision: bool | None = None

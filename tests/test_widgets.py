@@ -12,8 +12,8 @@ def controls(explorer) -> dict:
 
 def picture(explorer) -> bytes:
     image = explorer.children[1]
-    assert isinstance(image, ipywidgets.Image) and image.value.startswith(b"\x89PNG")
-    return image.value
+    assert isinstance(image, ipywidgets.Image) and bytes(image.value).startswith(b"\x89PNG")
+    return bytes(image.value)
 
 
 def test_dataset_explorer_turns_pages_and_chooses_breeds(splits):

@@ -1,0 +1,69 @@
+"""Time of each notebook from fresh caches, and the peak memory of its kernel: python tests/benchmarks/notebooks.py
+
+Runs copies, so outputs in the repository stay as they are. With PETS_DATA set, on that dataset. Checks the
+targets: 10 minutes together and 4 minutes each on the drawn pets; under 2.5 GB for notebook 04 on photographs.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[2]
+MEMORY = """
+from pathlib import Path as _Path
+import sys as _sys
+if _sys.platform == "linux":
+    _line = [x for x in _Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")][0]
+    _peak = int(_line.split()[1]) / 1e6
+else:
+    import resource as _resource
+    _peak = _resource.getrusage(_resource.RUSAGE_SELF).ru_maxrss / 1e9
+print(_peak)
+"""
+
+
+def run(path: Path, out: Path | None) -> tuple[float, float]:
+    """Seconds, and peak memory of the kernel in GB."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
+    client = NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": str(path.parent)}})
+    start = time.perf_counter()
+    client.execute()
+    seconds = time.perf_counter() - start
+    peak = float(notebook.cells[-1].outputs[0].text)
+    if out:
+        notebook.cells.pop()
+        nbformat.write(notebook, out / path.name)
+    return seconds, peak
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir=ROOT) as aside:
+        kept = [name for name in ("data", "runs") if (ROOT / name).exists()]
+        for name in kept:  # fresh caches, without losing the old ones
+            (ROOT / name).rename(Path(aside) / name)
+        try:
+            out = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+            rows = {path.stem: run(path, out) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+        finally:
+            for name in kept:
+                made = ROOT / name
+                if made.exists():
+                    made.rename(Path(aside) / f"made-{name}")
+                (Path(aside) / name).rename(made)
+    for name, (seconds, peak) in rows.items():
+        print(f"{name:<32} {seconds:6.1f} s  {peak:5.2f} GB")
+    total, longest = sum(s for s, _ in rows.values()), max(s for s, _ in rows.values())
+    print(f"{'together':<32} {total:6.1f} s, the longest {longest:.1f} s, on {os.cpu_count()} cores")
+    memory = rows["04_train_it"][1]
+    assert total <= 600 and longest <= 240, "target: 600 s together, 240 s each"
+    assert memory < 2.5, f"target: notebook 04 under 2.5 GB, it took {memory:.2f}"
+
+
+if __name__ == "__main__":
+    main()
