@@ -137,7 +137,7 @@ class PetDataset(Dataset):
         return images[0], masks[0]
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
-        rows = self.indices[positions]
+        rows = self.indices[torch.as_tensor(positions)]
         images, masks = self.pairs.images[rows], self.pairs.masks[rows]
         if self.augment is not None:
             for i in range(len(rows)):

@@ -130,9 +130,9 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> 
     return _finish(figure)
 
 
-def plot_feature_maps(maps: dict[str, Tensor], channels: int = 8) -> Figure:
+def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
     """The first channels of feature maps (C, H, W), one row for each name, every map on its own grey scale."""
-    figure, axes = _picture_grid(len(maps), min(channels, max(len(m) for m in maps.values())), side=1.25)
+    figure, axes = _picture_grid(len(maps), min(channels, max(len(m) for m in maps.values())), side=0.9)
     for row, (name, features) in zip(axes, maps.items(), strict=True):
         for ax, channel in zip(row, features, strict=False):
             ax.imshow(np.asarray(channel), cmap="gray")
@@ -140,9 +140,9 @@ def plot_feature_maps(maps: dict[str, Tensor], channels: int = 8) -> Figure:
     return _finish(figure)
 
 
-def _picture_grid(rows: int, columns: int, side: float = 1.7) -> tuple[Figure, np.ndarray]:
+def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, np.ndarray]:
     size = (side * columns + 0.3, side * rows + 0.5)
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=72, layout="constrained", squeeze=False)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

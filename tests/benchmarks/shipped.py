@@ -17,10 +17,8 @@ from helpers.training import TrainingConfig, evaluate, fit, predict
 from helpers.visualization import plot_samples
 
 
-def main() -> None:
-    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    source = find_dataset(HOME / "data" / "sketch")
-    train, val, test = load_splits(source, 128, default_augmentation())
+def train(source, epochs: int) -> None:
+    train, val, _ = load_splits(source, 128, default_augmentation())
     torch.manual_seed(0)
     model = UNet()
     config = TrainingConfig(epochs=epochs, mixed_precision=True)
@@ -30,13 +28,19 @@ def main() -> None:
     epoch = 1 + history["val_miou"].index(about["val_miou"])
     SHIPPED.parent.mkdir(exist_ok=True)
     save_checkpoint(SHIPPED, {"model": weights, **about, "epoch": epoch})
+    print(f"validation mIoU {about['val_miou']:.3f}")
+
+
+def draw_banner(source) -> None:
+    test = load_splits(source, 128).test
     model, _ = load_model(SHIPPED)
-    print(f"validation mIoU {about['val_miou']:.3f}; test mIoU {evaluate(model, test).confusion.mean_iou():.3f}")
+    print(f"as stored in 16 bits: test mIoU {evaluate(model, test).confusion.mean_iou():.3f}")
     chosen = torch.linspace(0, len(test) - 1, 8).long()
-    images = torch.stack([test[i][0] for i in chosen])
-    answers = predict(model, images).argmax(dim=1)
+    answers = predict(model, test.__getitems__(chosen)[0]).argmax(dim=1)
     plot_samples(test.pairs.images[chosen], answers, columns=8).savefig(HOME / "notebooks" / "banner.png", dpi=80)
 
 
 if __name__ == "__main__":
-    main()
+    drawn = find_dataset(HOME / "data" / "sketch")
+    train(drawn, int(sys.argv[1]) if len(sys.argv) > 1 else 60)
+    draw_banner(drawn)
