@@ -6,12 +6,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -47,7 +49,7 @@ class Pairs:
 def decode(source: Source, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
     """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
 
-    Images are resized bilinearly with antialiasing, masks with NEAREST. The cache is keyed by the names, sizes
+    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed by the names, sizes
     and times of the files it was made from, written under a temporary name, and renamed when complete.
 
     Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache folder that
@@ -77,11 +79,15 @@ def decode(source: Source, split: str, size: int = 128, cache: Path | None = Non
     return Pairs(source, split, names, torch.tensor(breeds), images, masks)
 
 
-def resize_pair(image, mask: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
-    """Squash a photo (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size)."""
-    pair = v2.functional.to_image(image), tv_tensors.Mask(torch.from_numpy(mask))
-    image, mask = v2.Resize((size, size), InterpolationMode.BILINEAR, antialias=True)(*pair)  # masks: NEAREST
-    return image.as_subclass(Tensor), mask.as_subclass(Tensor)
+def resize_pair(image: Image.Image, mask: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+    """Squash a photo (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size).
+
+    The mask takes the value in the middle of each cell (NEAREST_EXACT). Plain NEAREST, which v2.Resize uses for
+    masks, takes the cell's corner, and so lays the mask up to half a pixel beside its photo.
+    """
+    image = v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
+    mask = v2.functional.resize(torch.from_numpy(mask)[None], [size, size], InterpolationMode.NEAREST_EXACT)
+    return image, mask[0]
 
 
 def split_indices(breeds: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -96,7 +102,7 @@ def split_indices(breeds: Tensor, fraction: float = 0.25, seed: int = 0) -> tupl
 
 
 def default_augmentation() -> v2.Transform:
-    """Random flip, affine map and colours; photo and mask move together, what comes into view is ignored."""
+    """Random flip, affine map and colors; photo and mask move together, what comes into view is ignored."""
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
@@ -140,8 +146,9 @@ class PetDataset(Dataset):
         rows = self.indices[torch.as_tensor(positions)]
         images, masks = self.pairs.images[rows], self.pairs.masks[rows]
         if self.augment is not None:
-            for i in range(len(rows)):
-                images[i], masks[i] = self.augment(tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i]))
+            with _one_thread():
+                for i in range(len(rows)):
+                    images[i], masks[i] = self.augment(tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i]))
         return normalize(images), masks.long()
 
 
@@ -197,12 +204,23 @@ def denormalize(images: Tensor) -> Tensor:
     return (images * std + mean).clamp(0, 1)
 
 
+@contextmanager
+def _one_thread():
+    """Small images gain nothing from several threads, and on a busy machine lose 100-fold in waiting for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _as_is(batch):
     return batch  # PetDataset.__getitems__ has made it one
 
 
 def _fingerprint(source: Source, names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(b"1")  # raise when what is stored changes
+    digest = hashlib.sha256(b"2")  # raise when what is stored changes
     for name in names:
         for path in (source.image_path(name), source.trimap_path(name)):
             try:

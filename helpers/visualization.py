@@ -1,6 +1,6 @@
 """Figures of photos, masks, predictions and training. Each function returns a matplotlib Figure.
 
-Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W). Colours are those
+Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W). Colors are those
 of `helpers.data.CLASS_COLORS`, chosen so that the colour-blind can tell them apart.
 """
 
@@ -27,7 +27,7 @@ def to_rgb_array(image: Tensor | np.ndarray) -> np.ndarray:
 
 
 def overlay(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """A photo (3, H, W) tinted with the colours of its mask (H, W), float (H, W, 3); ignored pixels are black."""
+    """A photo (3, H, W) tinted with the colors of its mask (H, W), float (H, W, 3); ignored pixels are darkened."""
     mask = np.asarray(mask).astype(int)
     colors = _PALETTE[np.where(mask == IGNORE_INDEX, 0, mask)]
     colors[mask == IGNORE_INDEX] = 0
@@ -35,12 +35,12 @@ def overlay(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: floa
 
 
 def error_map(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> np.ndarray:
-    """A grey photo whose wrong pixels show the colour of the class that was predicted, float (H, W, 3)."""
+    """A gray photo whose wrong pixels show the color of the class that was predicted, float (H, W, 3)."""
     mask, prediction = np.asarray(mask), np.asarray(prediction).astype(int)
-    grey = np.repeat(to_rgb_array(image).mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6 + 0.4
+    gray = np.repeat(to_rgb_array(image).mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6 + 0.4
     wrong = (mask != prediction) & (mask != IGNORE_INDEX) & (prediction != IGNORE_INDEX)
-    grey[wrong] = _PALETTE[prediction[wrong]]
-    return grey
+    gray[wrong] = _PALETTE[prediction[wrong]]
+    return gray
 
 
 def plot_samples(
@@ -72,7 +72,7 @@ def plot_predictions(
     confidence: Tensor | None = None,
 ) -> Figure:
     """One row for each image: photo, truth, prediction, errors and, if given, confidence (N, H, W) in 0..1."""
-    heads = ["photo", "truth", "prediction", "errors, in the colour\nof what was predicted"]
+    heads = ["photo", "truth", "prediction", "errors, in the color\nof what was predicted"]
     heads += [] if confidence is None else ["confidence"]
     figure, axes = _picture_grid(len(images), len(heads))
     for i, row in enumerate(axes):
@@ -131,7 +131,7 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> 
 
 
 def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
-    """The first channels of feature maps (C, H, W), one row for each name, every map on its own grey scale."""
+    """The first channels of feature maps (C, H, W), one row for each name, every map on its own gray scale."""
     figure, axes = _picture_grid(len(maps), min(channels, max(len(m) for m in maps.values())), side=0.9)
     for row, (name, features) in zip(axes, maps.items(), strict=True):
         for ax, channel in zip(row, features, strict=False):

@@ -56,7 +56,7 @@ def explore_predictions(images: Tensor, masks: Tensor, probabilities: Tensor, na
 
     def draw() -> Figure:
         i = order[rank.value - 1]
-        sure = torch.where(confidence[i] >= least.value, predictions[i], 255)  # the rest is drawn black
+        sure = torch.where(confidence[i] >= least.value, predictions[i], 255)  # the rest is darkened
         title = [f"{names[i]}\nmIoU {scores[i]:.2f}"]
         return plot_predictions(images[[i]], masks[[i]], sure[None], title, confidence[[i]])
 

@@ -1,8 +1,8 @@
 """Time of each notebook from fresh caches, and the peak memory of its kernel: python tests/benchmarks/notebooks.py
 
 Outputs in the repository stay as they are; `python tests/benchmarks/notebooks.py notebooks` replaces them by
-those of this one clean run, for a commit. With PETS_DATA set it runs on that dataset (and photographs must stay out). Checks the
-targets: 10 minutes together and 4 minutes each on the drawn pets; under 2.5 GB for notebook 04 on photographs.
+those of this one clean run, for a commit. With PETS_DATA set it runs on that dataset (whose photographs must stay
+out). Checks the targets: 10 minutes together and 4 minutes each on the drawn pets; 2.5 GB for notebook 04.
 """
 
 import os
