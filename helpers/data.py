@@ -64,14 +64,14 @@ def decode(source: Source, split: str, size: int = 128, cache: Path | None = Non
         try:
             partial.mkdir()
             _write_arrays(PairReader(source, split), size, partial)
-            if not folder.is_dir():  # else another process was faster, with the same content
-                partial.rename(folder)
+            partial.rename(folder)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno == errno.ENOSPC:
+                need = len(names) * 4 * size**2 / 1e6
+                message = f"the disk is full: {cache} needs {need:.0f} MB more; make room and run this again"
+                raise OSError(errno.ENOSPC, message) from error
+            if not folder.is_dir():  # else another process was faster, with the same content
                 raise
-            need = len(names) * 4 * size**2 / 1e6
-            message = f"the disk is full: {cache} needs {need:.0f} MB more; make room and run this again"
-            raise OSError(errno.ENOSPC, message) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     # mode "c": pages are read as they are used; a write would go to a private copy, never to the file

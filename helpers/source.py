@@ -74,7 +74,11 @@ def find_dataset(root: str | Path | None = None, download: bool = False) -> Sour
     else:
         if not (drawn / "oxford-iiit-pet").is_dir():
             make_folder(drawn)
-            sketch.write_sketch(drawn, progress=lambda items: progress(items, "drawing pets"))
+            try:
+                sketch.write_sketch(drawn, progress=lambda items: progress(items, "drawing pets"))
+            except OSError:
+                if not (drawn / "oxford-iiit-pet").is_dir():  # else another process was faster
+                    raise
         source = _inspect(drawn)
     print(source)
     return source

@@ -74,6 +74,18 @@ class TestCache:
         assert error.value.errno == errno.ENOSPC
         assert list((tmp_path / "cache").iterdir()) == []
 
+    def test_two_at_once_are_as_good_as_one(self, drawn_copy, tmp_path, monkeypatch):
+        write = data._write_arrays
+
+        def overtaken(*args):
+            monkeypatch.setattr(data, "_write_arrays", write)
+            decode(drawn_copy, "test", 32, tmp_path / "cache")
+            write(*args)
+
+        monkeypatch.setattr(data, "_write_arrays", overtaken)
+        assert len(decode(drawn_copy, "test", 32, tmp_path / "cache")) == 4
+        assert len(list((tmp_path / "cache").iterdir())) == 1
+
     def test_unwritable_folder(self, drawn_copy, tmp_path):
         (tmp_path / "cache").write_text("a file where the folder should be")
         with pytest.raises(OSError, match=r"cannot write to .*cache.*make the folder writable"):
