@@ -67,8 +67,9 @@ def main() -> None:
     total, longest = sum(s for s, _ in rows.values()), max(s for s, _ in rows.values())
     print(f"{'together':<32} {total:6.1f} s, the longest {longest:.1f} s, on {os.cpu_count()} cores")
     memory = rows["04_train_it"][1]
-    assert total <= 600 and longest <= 240, "target: 600 s together, 240 s each"
     assert memory < 2.5, f"target: notebook 04 under 2.5 GB, it took {memory:.2f}"
+    if "PETS_DATA" not in os.environ:
+        assert total <= 600 and longest <= 240, "target on the drawn pets: 600 s together, 240 s each"
 
 
 if __name__ == "__main__":
