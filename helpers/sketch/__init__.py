@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,15 +74,13 @@ def write_sketch(root: Path, count: int = 407, seed: int = 0, progress=None) -> 
         raise FileExistsError(f"{target} exists: delete it to draw the pets anew, or choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".drawing-", dir=root))
-    pool = ThreadPoolExecutor(2)
     try:
         folder.chmod(0o755)
         (folder / "images").mkdir()
         (folder / "annotations" / "trimaps").mkdir(parents=True)
         pairs = [(BREEDS[i % 37], i // 37 + 1) for i in range(count)]
-        futures = [pool.submit(_write_pair, folder, seed, *pair) for pair in pairs]
-        for future in progress(futures) if progress else futures:
-            future.result()
+        for breed, number in progress(pairs) if progress else pairs:
+            _write_pair(folder, seed, breed, number)
         head = "#Image CLASS-ID SPECIES BREED ID\n#ID: 1:37 Class ids\n#SPECIES: 1:Cat 2:Dog\n"
         lists = {"list": head, "trainval": "", "test": ""}
         for breed, number in sorted(pairs, key=lambda pair: (pair[0].class_id, pair[1])):
@@ -95,8 +92,6 @@ def write_sketch(root: Path, count: int = 407, seed: int = 0, progress=None) -> 
         (folder / MARKER).write_text("Drawn by helpers.sketch: not photographs, not the official dataset.\n")
         folder.rename(target)
     except BaseException:
-        pool.shutdown(cancel_futures=True)
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    pool.shutdown()
     return root

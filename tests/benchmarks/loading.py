@@ -37,7 +37,7 @@ def decoded_each_time(source, augment):
     types = {tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64, "others": None}
     steps += [v2.ToDtype(types, scale=True), v2.Normalize(MEAN, STD)]
     dataset.transforms = v2.Compose(steps)
-    return DataLoader(wrap_dataset_for_transforms_v2(dataset, target_keys="all"), BATCH, shuffle=True)
+    return DataLoader(wrap_dataset_for_transforms_v2(dataset), BATCH, shuffle=True)
 
 
 def main() -> None:
