@@ -87,7 +87,7 @@ def plot_predictions(
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head, fontsize=9)
     if confidence is not None:
-        figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability of the predicted class")
+        figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability")
     _class_legend(figure)
     return _finish(figure)
 
