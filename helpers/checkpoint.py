@@ -47,6 +47,8 @@ def read_checkpoint(path: Path) -> dict:
         raise FileNotFoundError(f"{path} does not exist: train first (notebook 04), or check the path")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (PermissionError, MemoryError):
+        raise  # the file may be good
     except Exception as error:  # torch.load raises half a dozen types for damaged files
         raise ValueError(f"{path} is not a readable checkpoint: delete it and train again, or copy it anew") from error
     if not isinstance(state, dict) or not {"model", "model_config"} <= state.keys():

@@ -126,8 +126,10 @@ class PairReader:
                     f"{path} is missing, but annotations/{self.split}.txt names it: restore the file, or delete"
                     " the line from the list"
                 )
-        reading = image_path
         try:
+            for reading in (image_path, trimap_path):
+                Image.open(reading).close()  # a header that is no image's, blamed on the right file
+            reading = image_path
             image, trimap_image = self._dataset[index]  # Pillow goes by content: a PNG named .jpg is read as PNG
             reading = trimap_path
             trimap = np.asarray(trimap_image)

@@ -95,12 +95,12 @@ def test_own_weights_come_before_shipped_ones_and_the_best_first(saved, tmp_path
         assert find_checkpoint(source) == source.runs / "b" / "best.pt"
 
 
-def test_shipped_weights_are_small_and_segment_drawn_pets(drawn, splits):
+def test_shipped_weights_are_small_and_segment_drawn_pets(drawn, tmp_path):
     from helpers.data import load_splits
     from helpers.training import evaluate
 
     model, about = load_model(checkpoint.SHIPPED)
     assert about["trained_on"] == "sketch"
     assert checkpoint.SHIPPED.stat().st_size < 8e6
-    unseen = load_splits(drawn, 128).test
+    unseen = load_splits(drawn, 128, cache=tmp_path).test
     assert evaluate(model, unseen, device="cpu").confusion.mean_iou() > 0.75

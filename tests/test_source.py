@@ -1,6 +1,7 @@
 import hashlib
 import http.server
 import os
+import re
 import shutil
 import tarfile
 import threading
@@ -59,7 +60,7 @@ class TestFind:
             find_dataset(tmp_path)
 
     def test_one_folder_too_deep(self, drawn_copy):
-        with pytest.raises(FileNotFoundError, match=f"PETS_DATA must be {drawn_copy.root.resolve()} "):
+        with pytest.raises(FileNotFoundError, match="PETS_DATA must be " + re.escape(str(drawn_copy.root.resolve()))):
             find_dataset(drawn_copy.folder)
 
     @pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("cat one 1\n", "has the line 'cat one 1'")])
@@ -139,8 +140,9 @@ class TestPairReader:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         self.bad(drawn_copy, rf"{path.name} cannot be decoded")
 
-    def test_garbage(self, drawn_copy):
-        path = drawn_copy.image_path(PairReader(drawn_copy, "test").names[0])
+    @pytest.mark.parametrize("kind", ["image_path", "trimap_path"])
+    def test_garbage(self, drawn_copy, kind):
+        path = getattr(drawn_copy, kind)(PairReader(drawn_copy, "test").names[0])
         path.write_bytes(b"<html>404</html>")
         self.bad(drawn_copy, rf"{path.name} cannot be decoded")
 
