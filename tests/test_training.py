@@ -83,7 +83,7 @@ class _Stop:
 
 def test_resume_equals_an_uninterrupted_run_bit_for_bit(splits, tmp_path, capsys):
     whole = small()
-    expected = fit(whole, splits.train, splits.val, QUICK, device="cpu")
+    expected = fit(whole, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path / "whole")
     steps = -(-len(splits.train) // QUICK.batch_size)
     first = small()
     cut = _Stop(splits.train, 2 * steps + 1)  # in the third epoch, after some of its steps
@@ -96,6 +96,8 @@ def test_resume_equals_an_uninterrupted_run_bit_for_bit(splits, tmp_path, capsys
     for key in ("train_loss", "val_loss", "val_miou", "learning_rate"):
         assert history[key] == expected[key]
     assert same(second.state_dict(), whole.state_dict())
+    last = [read_checkpoint(folder / "last.pt") for folder in (tmp_path / "whole", tmp_path)]
+    assert same(last[0]["model"], last[1]["model"])  # not only the best weights, which may be early ones
 
 
 def test_stopped_in_the_first_epoch_leaves_a_usable_checkpoint(splits, tmp_path):
