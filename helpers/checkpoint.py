@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, and read with clear errors."""
 
+import io
 import os
 from pathlib import Path
 
@@ -58,10 +59,12 @@ def read_checkpoint(path: Path) -> dict:
 
 def save_checkpoint(path: Path, state: dict) -> None:
     """torch.save under a temporary name, then rename: `path` is never half written."""
+    content = io.BytesIO()  # a full disk then raises OSError: torch.save itself would raise RuntimeError
+    torch.save(state, content)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with open(partial, "wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -3,7 +3,6 @@
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from helpers.checkpoint import read_checkpoint, save_checkpoint
 from helpers.data import IGNORE_INDEX, PetDataset, make_loader
+from helpers.losses import LOSSES
 from helpers.metrics import ConfusionMatrix
 
 
@@ -93,31 +93,6 @@ def pick_precision(device: torch.device, mixed: bool | None) -> torch.dtype | No
     return torch.float16 if half else torch.bfloat16
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels that count. logits (N, C, H, W), target (N, H, W)."""
-    return F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX)
-
-
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - the mean soft Dice coefficient of the classes, over the batch. logits (N, C, H, W), target (N, H, W).
-
-    Source: Milletari et al. 2016, with |p| + |t| in the denominator.
-    """
-    counts = (target != IGNORE_INDEX)[:, None]
-    probabilities = logits.float().softmax(dim=1) * counts
-    truth = F.one_hot(target.where(counts[:, 0], 0), logits.shape[1]).movedim(-1, 1) * counts
-    overlap = (probabilities * truth).sum(dim=(0, 2, 3))
-    total = (probabilities + truth).sum(dim=(0, 2, 3))
-    return 1 - ((2 * overlap + 1) / (total + 1)).mean()  # + 1: an absent class costs next to nothing
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "ce": cross_entropy,
-    "dice": dice_loss,
-    "ce+dice": lambda logits, target: cross_entropy(logits, target) + dice_loss(logits, target),
-}
-
-
 def fit(
     model: nn.Module,
     train: PetDataset,
@@ -163,6 +138,7 @@ def fit(
         "model_config": getattr(model, "config", {}),
         "config": asdict(config),
         "trained_on": train.pairs.source.name,
+        "data": {"size": train.pairs.images.shape[-1], "training_pairs": len(train), "validation_pairs": len(val)},
     }
     history: History = {key: [] for key in ("train_loss", "val_loss", "val_miou", "learning_rate", "seconds")}
     torch.manual_seed(config.seed)
@@ -171,6 +147,7 @@ def fit(
     def save() -> None:
         if folder:
             rng = {"torch": torch.get_rng_state(), "loader": loader.generator.get_state()}
+            rng["cuda"] = torch.cuda.get_rng_state_all()  # empty without CUDA
             states = {key: part.state_dict() for key, part in run.items()}
             save_checkpoint(folder / "last.pt", states | about | {"history": history, "best": best, "rng": rng})
 
@@ -181,6 +158,7 @@ def fit(
             part.load_state_dict(state[key])
         history, best = state["history"], state["best"]
         torch.set_rng_state(state["rng"]["torch"])
+        torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
         loader.generator.set_state(state["rng"]["loader"])
     elif folder:
         folder.mkdir(parents=True, exist_ok=True)
@@ -285,8 +263,18 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, device: str = "auto", batch_size: int = 32) -> Tensor:
-    """Class probabilities, float32 (N, C, H, W) on the CPU, of normalized images (N, 3, H, W)."""
+def predict(model: nn.Module, images: Tensor, device: str = "auto", batch_size: int = 32, flip: bool = False) -> Tensor:
+    """Class probabilities, float32 (N, C, H, W) on the CPU, of normalized images (N, 3, H, W).
+
+    flip: take the mean of two answers, for the photo and for its mirror image: twice the time, a little better.
+    """
     target = pick_device(device)
     model.to(target).eval()
-    return torch.cat([model(batch.to(target)).softmax(dim=1).cpu() for batch in images.split(batch_size)])
+
+    def answer(batch: Tensor) -> Tensor:
+        return model(batch.to(target)).softmax(dim=1)
+
+    batches = images.split(batch_size)
+    if flip:
+        return torch.cat([((answer(b) + answer(b.flip(-1)).flip(-1)) / 2).cpu() for b in batches])
+    return torch.cat([answer(b).cpu() for b in batches])

@@ -21,7 +21,11 @@ MAY_IMPORT = {
     "source": {"sketch"},
     "data": {"source"},
     "checkpoint": {"model", "source"},
-    "training": {"checkpoint", "data", "metrics"},
+    "losses": {"data"},
+    "training": {"checkpoint", "data", "losses", "metrics"},
+    "report": {"data", "metrics", "source"},
+    "experiments": {"checkpoint", "data", "metrics", "model", "report", "source", "training"},
+    "tables": {"data", "report"},
     "visualization": {"data", "metrics"},
     "widgets": {"data", "metrics", "visualization"},
 }

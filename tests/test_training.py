@@ -2,13 +2,12 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from helpers import training
 from helpers.checkpoint import read_checkpoint
 from helpers.data import PetDataset
+from helpers.losses import LOSSES
 from helpers.model import UNet
-from helpers.training import TrainingConfig, dice_loss, evaluate, fit, pick_device, pick_precision, predict
+from helpers.training import TrainingConfig, evaluate, fit, pick_device, pick_precision, predict
 
 
 def small() -> UNet:
@@ -107,13 +106,21 @@ def test_stopped_in_the_first_epoch_leaves_a_usable_checkpoint(splits, tmp_path)
     assert history["train_loss"] == fit(small(), splits.train, splits.val, QUICK, device="cpu")["train_loss"]
 
 
-def test_loss_that_is_not_finite_stops_at_once_and_keeps_the_last_checkpoint(splits, tmp_path, monkeypatch):
-    fit(small(), splits.train, splits.val, TrainingConfig(epochs=1, batch_size=8), device="cpu", folder=tmp_path)
-    before = read_checkpoint(tmp_path / "best.pt")
-    monkeypatch.setitem(training.LOSSES, QUICK.loss, lambda logits, target: logits.sum() * math.nan)
-    with pytest.raises(FloatingPointError, match=r"nan in epoch 1, step 0: try a learning_rate below 0\.003"):
+def test_loss_that_is_not_finite_stops_at_once_and_keeps_what_was_finished(splits, tmp_path, monkeypatch):
+    real = LOSSES[QUICK.loss]
+    steps = iter(range(10**6))
+    first_epoch = -(-len(splits.train) // QUICK.batch_size)
+
+    def breaks_in_the_second_epoch(logits, target):
+        return real(logits, target) * (math.nan if next(steps) > first_epoch else 1)
+
+    monkeypatch.setitem(LOSSES, QUICK.loss, breaks_in_the_second_epoch)
+    with pytest.raises(FloatingPointError, match=r"nan in epoch 2, step 1: try a learning_rate below 0\.003"):
         fit(small(), splits.train, splits.val, QUICK, device="cpu", folder=tmp_path)
-    assert same(before["model"], read_checkpoint(tmp_path / "best.pt")["model"])
+    last = read_checkpoint(tmp_path / "last.pt")
+    assert len(last["history"]["train_loss"]) == 1
+    assert same(last["model"], read_checkpoint(tmp_path / "best.pt")["model"])
+    assert all(torch.isfinite(value).all() for value in last["model"].values())
 
 
 def test_resume_refuses_another_model_or_config(splits, tmp_path):
@@ -124,16 +131,17 @@ def test_resume_refuses_another_model_or_config(splits, tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"last\.pt was made with {part} .* train with resume=False"):
             fit(model, splits.train, splits.val, config, device="cpu", folder=tmp_path, resume=True)
-
-
-def test_dice_loss_by_hand():
-    target = torch.tensor([[[0, 0], [1, 255]]])
-    logits = torch.zeros(1, 2, 2, 2)  # every probability is 1/2
-    # class 0: overlap 1, total 1.5 + 2; class 1: overlap 0.5, total 1.5 + 1
-    expected = 1 - ((2 * 1 + 1) / (3.5 + 1) + (2 * 0.5 + 1) / (2.5 + 1)) / 2
-    assert dice_loss(logits, target).item() == pytest.approx(expected)
-    perfect = 20 * F.one_hot(target.where(target < 2, 0), 2).movedim(-1, 1).float()
-    assert dice_loss(perfect, target).item() == pytest.approx(0, abs=1e-4)
+    fewer = PetDataset(splits.train.pairs, splits.train.indices[:8])
+    with pytest.raises(ValueError, match=r"last\.pt was made with data .* not .*'training_pairs': 8"):
+        fit(
+            small(),
+            fewer,
+            splits.val,
+            TrainingConfig(epochs=1, batch_size=8),
+            device="cpu",
+            folder=tmp_path,
+            resume=True,
+        )
 
 
 def test_evaluation_does_not_depend_on_batches_or_mode(splits):
@@ -149,6 +157,14 @@ def test_predict_gives_probabilities(splits):
     probabilities = predict(small(), images, device="cpu", batch_size=2)
     assert probabilities.shape == (3, 3, 64, 64)
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(3, 64, 64))
+
+
+def test_flipping_averages_two_answers(splits):
+    images = torch.stack([splits.val[i][0] for i in range(3)])
+    model = small()
+    expected = (predict(model, images, "cpu") + predict(model, images.flip(-1), "cpu").flip(-1)) / 2
+    assert torch.equal(predict(model, images, "cpu", flip=True), expected)
+    assert not torch.equal(expected, predict(model, images, "cpu"))
 
 
 @pytest.mark.parametrize("setting", [{"loss": "focal"}, {"schedule": "steps"}, {"epochs": 0}])
