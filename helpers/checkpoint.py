@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, and read with clear errors."""
 
+import hashlib
 import io
 import os
 from pathlib import Path
@@ -9,7 +10,8 @@ import torch
 from helpers.model import UNet
 from helpers.source import Source
 
-SHIPPED = Path(__file__).parent / "weights" / "sketch.pt"
+WEIGHTS = Path(__file__).parent / "weights"  # shipped with the package, with SHA256SUMS and a model card
+SHIPPED, SHIPPED_PHOTOS = WEIGHTS / "sketch.pt", WEIGHTS / "oxford-561.pt"
 
 
 def load_model(path: Path) -> tuple[UNet, dict]:
@@ -29,23 +31,24 @@ def load_model(path: Path) -> tuple[UNet, dict]:
 def find_checkpoint(source: Source) -> Path:
     """The weights for a dataset: of your own runs the best by validation mIoU, else those shipped.
 
-    Only weights for the drawn pets are shipped: for another dataset, FileNotFoundError says to train first.
+    One file is shipped for the drawn pets, one for photos: the 561-pair part, whose card is weights/README.md.
     """
     own = list(source.runs.rglob("best.pt"))
     if own:
         return max(own, key=lambda path: read_checkpoint(path)["val_miou"])
-    if source.name == "sketch":
-        return SHIPPED
-    raise FileNotFoundError(
-        f"{source.runs} holds no weights for {source.name}: run notebook 04 with this dataset first"
-    )
+    return SHIPPED if source.name == "sketch" else SHIPPED_PHOTOS
 
 
 def read_checkpoint(path: Path) -> dict:
-    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file."""
+    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file.
+
+    Shipped files are compared with their SHA-256 first.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: train first (notebook 04), or check the path")
+    if path.parent.resolve() == WEIGHTS.resolve():
+        _check_sum(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
@@ -70,3 +73,23 @@ def save_checkpoint(path: Path, state: dict) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_sums() -> None:
+    """Write weights/SHA256SUMS, in the format of the command sha256sum, after a shipped file was made anew."""
+    lines = (f"{_sha256(path)}  {path.name}\n" for path in sorted(WEIGHTS.glob("*.pt")))
+    (WEIGHTS / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+
+
+def _check_sum(path: Path) -> None:
+    lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    expected = {name: digest for digest, name in map(str.split, lines)}
+    if expected.get(path.name) != (found := _sha256(path)):
+        raise ValueError(
+            f"{path} is not the file that was shipped: its SHA-256 is {found}, not {expected.get(path.name)};"
+            " restore it with git checkout, or install the package again"
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

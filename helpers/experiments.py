@@ -17,7 +17,6 @@ from torch import nn
 
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import PetDataset, Splits, default_augmentation, load_splits
-from helpers.metrics import ConfusionMatrix
 from helpers.model import UNet
 from helpers.report import full_report
 from helpers.source import HOME, Source
@@ -138,18 +137,13 @@ def record_run(
         "minutes": round(sum(history["seconds"]) / 60, 2),
         "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
         "history": {key: [float(f"{value:.4g}") for value in values] for key, values in history.items()},
-        "val": _validation(model, splits.val),
+        "val": _report(model, splits.val),
     }
 
 
 def add_test_scores(record: dict, model: nn.Module, splits: Splits) -> dict:
     """The record with every score on the test list, plain and averaged over the photo and its mirror image."""
-    images = splits.test.__getitems__(list(range(len(splits.test))))[0]
-    scores = {key: full_report(predict(model, images, flip=flip), splits.test) for key, flip in TEST_MODES.items()}
-    return record | scores
-
-
-TEST_MODES = {"test": False, "test_flip": True}
+    return record | {"test": _report(model, splits.test), "test_flip": _report(model, splits.test, flip=True)}
 
 
 def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
@@ -202,12 +196,6 @@ def commit() -> str:
         return "unknown"
 
 
-def _validation(model: nn.Module, val: PetDataset) -> dict:
-    confusion = ConfusionMatrix()
-    images, masks = val.__getitems__(list(range(len(val))))
-    confusion.update(predict(model, images).argmax(dim=1), masks)
-    return {
-        "miou": round(confusion.mean_iou(), 4),
-        "iou": [round(value, 4) for value in confusion.iou().tolist()],
-        "accuracy": round(confusion.pixel_accuracy(), 4),
-    }
+def _report(model: nn.Module, dataset: PetDataset, flip: bool = False) -> dict:
+    images = dataset.__getitems__(list(range(len(dataset))))[0]
+    return full_report(predict(model, images, flip=flip), dataset)

@@ -1,5 +1,6 @@
 """Tables in Markdown, made from run records and never typed. README and notebook 05 show them."""
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from statistics import mean, stdev
@@ -117,3 +118,15 @@ def _check_comparable(records: Sequence[Record]) -> None:
     made_on = {(r["dataset"], r["split_hash"], r["size"]) for r in records}
     if len(made_on) != 1:
         raise ValueError(f"these runs must not share a table: they were made on {sorted(made_on)}")
+
+
+TABLES = {"recipe": results_table, "baselines": baselines_table, "models": models_table}
+
+
+def fill_tables(text: str, load: Callable[[str], list[Record]]) -> str:
+    """A page whose tables, each between `<!-- table: STUDY -->` and `<!-- end -->`, are made anew from records."""
+
+    def table(match: re.Match) -> str:
+        return f"{match[1]}\n\n{TABLES[match[2]](load(match[2]))}\n\n{match[3]}"
+
+    return re.sub(r"(<!-- table: ([\w-]+) -->).*?(<!-- end -->)", table, text, flags=re.DOTALL)

@@ -84,8 +84,7 @@ def test_own_weights_come_before_shipped_ones_and_the_best_first(saved, tmp_path
     monkeypatch.setattr("helpers.source.HOME", tmp_path)
     sketch, real = Source(tmp_path, "sketch", 407), Source(tmp_path, "Oxford-IIIT Pet (561-pair part)", 561)
     assert find_checkpoint(sketch) == checkpoint.SHIPPED
-    with pytest.raises(FileNotFoundError, match=r"561-pair part.*: run notebook 04 with this dataset first"):
-        find_checkpoint(real)
+    assert find_checkpoint(real) == checkpoint.SHIPPED_PHOTOS
     state = read_checkpoint(saved[0])
     for source in (sketch, real):
         for run, miou in (("a", 0.5), ("b", 0.7), ("c", 0.6)):
@@ -103,3 +102,31 @@ def test_shipped_weights_are_small_and_segment_drawn_pets(drawn, tmp_path):
     assert checkpoint.SHIPPED.stat().st_size < 8e6
     unseen = load_splits(drawn, 128, cache=tmp_path).test
     assert evaluate(model, unseen, device="cpu").confusion.mean_iou() > 0.75
+
+
+def test_shipped_weights_are_verified(saved, monkeypatch):
+    path, _ = saved
+    monkeypatch.setattr(checkpoint, "WEIGHTS", path.parent)
+    checkpoint.write_sums()
+    assert read_checkpoint(path)["trained_on"] == "sketch"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.pt is not the file that was shipped.*git checkout"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("path", [checkpoint.SHIPPED, checkpoint.SHIPPED_PHOTOS], ids=lambda path: path.name)
+def test_shipped_weights_are_small_and_known(path):
+    assert path.stat().st_size < 8e6
+    model, about = load_model(path)
+    assert not model.training and about["trained_on"]
+
+
+def test_shipped_weights_segment_photos(real, tmp_path):
+    from helpers.data import load_splits
+    from helpers.training import evaluate
+
+    model, _ = load_model(checkpoint.SHIPPED_PHOTOS)
+    unseen = load_splits(real, 128, cache=tmp_path).test
+    assert evaluate(model, unseen, device="cpu").confusion.mean_iou() > 0.68

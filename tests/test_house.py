@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "data": {"source"},
     "checkpoint": {"model", "source"},
     "losses": {"data"},
+    "calibration": {"data"},
     "training": {"checkpoint", "data", "losses", "metrics"},
     "report": {"data", "metrics", "source"},
     "experiments": {"checkpoint", "data", "metrics", "model", "report", "source", "training"},

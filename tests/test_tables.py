@@ -1,8 +1,10 @@
 import pytest
 
-from helpers.experiments import RECORDS, load_records
+from helpers.checkpoint import WEIGHTS
+from helpers.experiments import load_records
 from helpers.report import full_report
-from helpers.tables import baselines_table, markdown, models_table, results_table, seconds_to, spread
+from helpers.source import HOME
+from helpers.tables import baselines_table, fill_tables, markdown, models_table, results_table, seconds_to, spread
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,17 @@ def test_models_and_the_time_to_reach_each_other(report):
     assert seconds_to(slow, 0.46) is None
 
 
-def test_the_records_in_the_repository_make_their_tables():
-    made = {"recipe": results_table, "models": models_table, "baselines": baselines_table}
-    for study in sorted(made.keys() & {path.name for path in RECORDS.iterdir()}):
-        assert made[study](load_records(study)).count("\n") >= 4
+@pytest.mark.parametrize("page", [HOME / "README.md", WEIGHTS / "README.md"], ids=["README", "model card"])
+def test_tables_are_those_of_the_records(page):
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- table: recipe -->" in text
+    assert fill_tables(text, load_records) == text, "run python tests/benchmarks/tables.py"
+
+
+def test_a_page_is_filled(report):
+    page = "before\n<!-- table: baselines -->\nold\n<!-- end -->\nafter"
+    filled = fill_tables(page, lambda study: [record(report, "all background")])
+    assert filled.startswith("before\n<!-- table: baselines -->\n\n| answer |") and filled.endswith(
+        "<!-- end -->\nafter"
+    )
+    assert "old" not in filled and "all background" in filled

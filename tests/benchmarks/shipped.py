@@ -1,15 +1,16 @@
-"""Make what the repository ships: helpers/weights/sketch.pt and notebooks/banner.png.
+"""Make what the repository ships, from trained checkpoints: weights in 16 bits, their sums, and the banner.
 
-    python tests/benchmarks/shipped.py [epochs]
+    python tests/benchmarks/shipped.py sketch [epochs]      trains on the drawn pets; also draws notebooks/banner.png
+    PETS_DATA=... python tests/benchmarks/shipped.py photos     takes the recipe's best run by validation mIoU
 
-Trains the default U-Net on the drawn pets, stores it in 16 bits (4 MB), and draws what it makes of test pairs.
+The second needs runs/ as `experiments.py recipe` left it.
 """
 
 import sys
 
 import torch
 
-from helpers.checkpoint import SHIPPED, load_model, save_checkpoint
+from helpers.checkpoint import SHIPPED, SHIPPED_PHOTOS, load_model, read_checkpoint, save_checkpoint, write_sums
 from helpers.data import default_augmentation, load_splits
 from helpers.model import UNet
 from helpers.source import HOME, find_dataset
@@ -17,30 +18,41 @@ from helpers.training import TrainingConfig, evaluate, fit, predict
 from helpers.visualization import plot_samples
 
 
-def train(source, epochs: int) -> None:
-    train, val, _ = load_splits(source, 128, default_augmentation())
+def ship(state: dict, path) -> None:
+    weights = {key: value.half() if value.is_floating_point() else value for key, value in state["model"].items()}
+    about = {key: state[key] for key in ("model_config", "trained_on", "val_miou", "epoch", "config")}
+    save_checkpoint(path, {"model": weights, **about})
+    write_sums()
+
+
+def train_sketch(source, epochs: int) -> None:
+    splits = load_splits(source, 128, default_augmentation())
     torch.manual_seed(0)
-    model = UNet()
-    config = TrainingConfig(epochs=epochs, mixed_precision=True)
-    history = fit(model, train, val, config)
-    weights = {key: value.half() if value.is_floating_point() else value for key, value in model.state_dict().items()}
-    about = {"model_config": model.config, "trained_on": source.name, "val_miou": max(history["val_miou"])}
-    epoch = 1 + history["val_miou"].index(about["val_miou"])
-    SHIPPED.parent.mkdir(exist_ok=True)
-    save_checkpoint(SHIPPED, {"model": weights, **about, "epoch": epoch})
-    print(f"validation mIoU {about['val_miou']:.3f}")
+    folder = source.runs / f"shipped-{epochs}"
+    fit(UNet(), splits.train, splits.val, TrainingConfig(epochs=epochs, mixed_precision=True), folder=folder)
+    ship(read_checkpoint(folder / "best.pt"), SHIPPED)
 
 
 def draw_banner(source) -> None:
     test = load_splits(source, 128).test
     model, _ = load_model(SHIPPED)
-    print(f"as stored in 16 bits: test mIoU {evaluate(model, test).confusion.mean_iou():.3f}")
     chosen = torch.linspace(0, len(test) - 1, 8).long()
     answers = predict(model, test.__getitems__(chosen)[0]).argmax(dim=1)
     plot_samples(test.pairs.images[chosen], answers, columns=8).savefig(HOME / "notebooks" / "banner.png", dpi=80)
 
 
+def main() -> None:
+    if sys.argv[1] == "sketch":
+        source, path = find_dataset(HOME / "data" / "sketch"), SHIPPED
+        train_sketch(source, int(sys.argv[2]) if len(sys.argv) > 2 else 60)
+        draw_banner(source)
+    else:
+        source, path = find_dataset(), SHIPPED_PHOTOS
+        runs = [read_checkpoint(best) for best in (source.runs / "recipe").rglob("best.pt")]
+        ship(max(runs, key=lambda state: state["val_miou"]), path)
+    miou = evaluate(load_model(path)[0], load_splits(source).test).confusion.mean_iou()
+    print(f"{path.name}, as stored in 16 bits: test mIoU {miou:.3f}")
+
+
 if __name__ == "__main__":
-    drawn = find_dataset(HOME / "data" / "sketch")
-    train(drawn, int(sys.argv[1]) if len(sys.argv) > 1 else 60)
-    draw_banner(drawn)
+    main()
