@@ -79,15 +79,19 @@ def decode(source: Source, split: str, size: int = 128, cache: Path | None = Non
     return Pairs(source, split, names, torch.tensor(breeds), images, masks)
 
 
+def resize_image(image: Image.Image, size: int) -> Tensor:
+    """Squash a photo (PIL, RGB) to uint8 (3, size, size), bilinearly with antialiasing."""
+    return v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
+
+
 def resize_pair(image: Image.Image, mask: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
     """Squash a photo (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size).
 
     The mask takes the value in the middle of each cell (NEAREST_EXACT). Plain NEAREST, which v2.Resize uses for
     masks, takes the cell's corner, and so lays the mask up to half a pixel beside its photo.
     """
-    image = v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
     mask = v2.functional.resize(torch.from_numpy(mask)[None], [size, size], InterpolationMode.NEAREST_EXACT)
-    return image, mask[0]
+    return resize_image(image, size), mask[0]
 
 
 def split_indices(breeds: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -50,14 +51,12 @@ EXPERIMENTS = {
     "baseline": Experiment(),
     "no skips": Experiment(model={"skips": False}),
     "depth 2": Experiment(model={"depth": 2}),
-    "depth 3": Experiment(model={"depth": 3}),
     "8 channels": Experiment(model={"base_channels": 8}),
     "24 channels": Experiment(model={"base_channels": 24}),
     "no augmentation": Experiment(augment=False),
     "cross-entropy alone": Experiment(training={"loss": "ce"}),
     "Dice alone": Experiment(training={"loss": "dice"}),
     "64 px": Experiment(size=64),
-    "96 px": Experiment(size=96),
     "1/4 of the pairs": Experiment(share=0.25),
     "1/2 of the pairs": Experiment(share=0.5),
     "pretrained on drawn pets": Experiment(pretrained=True),
@@ -162,7 +161,7 @@ def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
 
 def record_path(name: str, seed: int, study: str, folder: Path = RECORDS) -> Path:
     """Where the record of a run is kept."""
-    return folder / study / f"{name.replace(' ', '-').replace('/', '-of-')}-{seed}.json"
+    return folder / study / f"{re.sub(r'[^0-9A-Za-z]+', '-', name).strip('-')}-{seed}.json"
 
 
 def load_records(study: str, folder: Path = RECORDS) -> list[dict]:

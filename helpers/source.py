@@ -93,7 +93,7 @@ def read_list(source: Source, split: str) -> tuple[tuple[str, ...], tuple[int, .
     path = source.folder / "annotations" / f"{split}.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: copy the official list there, or download the dataset anew")
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in path.read_text().splitlines()]
     bad = [row for row in rows if len(row) != 4 or not all(field.isdigit() for field in row[1:])]
     if bad or not rows:
         what = f"has the line {' '.join(bad[0])!r}" if bad else "is empty"

@@ -63,7 +63,10 @@ class TestFind:
         with pytest.raises(FileNotFoundError, match="PETS_DATA must be " + re.escape(str(drawn_copy.root.resolve()))):
             find_dataset(drawn_copy.folder)
 
-    @pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("cat one 1\n", "has the line 'cat one 1'")])
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [("", "is empty"), ("cat one 1\n", "has the line 'cat one 1'"), ("cat_1 1 1 1\n\n", "has the line ''")],
+    )
     def test_bad_list(self, drawn_copy, text, message):
         (drawn_copy.folder / "annotations" / "test.txt").write_text(text)
         with pytest.raises(ValueError, match=rf"test\.txt {message}.*NAME CLASS SPECIES BREED"):

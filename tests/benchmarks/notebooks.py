@@ -6,6 +6,7 @@ out). Checks the targets: 10 minutes together and 4 minutes each on the drawn pe
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -49,19 +50,20 @@ def run(path: Path, out: Path | None) -> tuple[float, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=ROOT) as aside:
-        kept = [name for name in ("data", "runs") if (ROOT / name).exists()]
-        for name in kept:  # fresh caches, without losing the old ones
-            (ROOT / name).rename(Path(aside) / name)
-        try:
-            out = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-            rows = {path.stem: run(path, out) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
-        finally:
-            for name in kept:
-                made = ROOT / name
-                if made.exists():
-                    made.rename(Path(aside) / f"made-{name}")
-                (Path(aside) / name).rename(made)
+    aside = Path(tempfile.mkdtemp(prefix="kept-", dir=ROOT))
+    kept = []
+    try:
+        for name in ("data", "runs"):  # fresh caches, without losing the old ones
+            if (ROOT / name).exists():
+                (ROOT / name).rename(aside / name)
+                kept.append(name)
+        out = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+        rows = {path.stem: run(path, out) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+    finally:
+        for name in kept:
+            shutil.rmtree(ROOT / name, ignore_errors=True)  # what the notebooks made
+            (aside / name).rename(ROOT / name)
+        aside.rmdir()  # fails, and so keeps everything, if something was not put back
     for name, (seconds, peak) in rows.items():
         print(f"{name:<32} {seconds:6.1f} s  {peak:5.2f} GB")
     total, longest = sum(s for s, _ in rows.values()), max(s for s, _ in rows.values())
