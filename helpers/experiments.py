@@ -111,10 +111,17 @@ def fewer_pairs(train: PetDataset, share: float) -> PetDataset:
 
 
 def record_run(
-    name: str, model: nn.Module, splits: Splits, seed: int, settings: dict, train: Callable[[], History]
+    name: str,
+    model: nn.Module,
+    splits: Splits,
+    seed: int,
+    settings: dict,
+    train: Callable[[], History],
+    score: Callable[[], dict] | None = None,
 ) -> dict:
     """Train a model by `train()` and describe the run: data, settings, machine, commit, history, validation scores.
 
+    Validation scores are those of `full_report`, unless `score()` gives others.
     Returns a record for `save_record`. Test scores are added by `add_test_scores`, for final runs only.
     """
     cpu = time.process_time()
@@ -136,7 +143,7 @@ def record_run(
         "minutes": round(sum(history["seconds"]) / 60, 2),
         "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
         "history": {key: [float(f"{value:.4g}") for value in values] for key, values in history.items()},
-        "val": _report(model, splits.val),
+        "val": score() if score else _report(model, splits.val),
     }
 
 
