@@ -14,8 +14,9 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from helpers.calibration import fit_temperature, reliability
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import PetDataset, Splits, default_augmentation, load_splits
 from helpers.model import UNet
@@ -143,13 +144,19 @@ def record_run(
         "minutes": round(sum(history["seconds"]) / 60, 2),
         "cpu_minutes": round((time.process_time() - cpu) / 60, 2),
         "history": {key: [float(f"{value:.4g}") for value in values] for key, values in history.items()},
-        "val": score() if score else _report(model, splits.val),
+        "val": score() if score else full_report(predict(model, _whole(splits.val)[0]), splits.val),
     }
 
 
 def add_test_scores(record: dict, model: nn.Module, splits: Splits) -> dict:
-    """The record with every score on the test list, plain and averaged over the photo and its mirror image."""
-    return record | {"test": _report(model, splits.test), "test_flip": _report(model, splits.test, flip=True)}
+    """The record with every score on the test list, plain and averaged over the photo and its mirror image.
+
+    The calibration error is given as it is, and with a temperature that was fitted on the validation pairs.
+    """
+    return record | {
+        "test": _test_report(model, splits, flip=False),
+        "test_flip": _test_report(model, splits, flip=True),
+    }
 
 
 def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
@@ -202,6 +209,21 @@ def commit() -> str:
         return "unknown"
 
 
-def _report(model: nn.Module, dataset: PetDataset, flip: bool = False) -> dict:
-    images = dataset.__getitems__(list(range(len(dataset))))[0]
-    return full_report(predict(model, images, flip=flip), dataset)
+def _test_report(model: nn.Module, splits: Splits, flip: bool) -> dict:
+    (val_images, val_masks), (images, masks) = (_whole(dataset) for dataset in (splits.val, splits.test))
+    probabilities = predict(model, images, flip=flip)
+    temperature = fit_temperature(_log(predict(model, val_images, flip=flip)), val_masks)
+    scaled = (_log(probabilities) / temperature).softmax(dim=1)
+    return full_report(probabilities, splits.test) | {
+        "calibration_error": round(reliability(probabilities, masks).error(), 4),
+        "temperature": round(temperature, 3),
+        "calibration_error_scaled": round(reliability(scaled, masks).error(), 4),
+    }
+
+
+def _whole(dataset: PetDataset) -> tuple[Tensor, Tensor]:
+    return dataset.__getitems__(list(range(len(dataset))))
+
+
+def _log(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp(min=1e-12).log()

@@ -61,6 +61,8 @@ def results_table(records: Sequence[Record], columns: dict[str, str] | None = No
         row("mIoU of cats (95 % interval)", lambda r: r["cats"]["miou"], lambda r: r["cats"]["interval"]),
         row("mIoU of dogs (95 % interval)", lambda r: r["dogs"]["miou"], lambda r: r["dogs"]["interval"]),
         *(row(f"IoU of pet, {name}", lambda r, name=name: r["pet_iou"][name]) for name in first["pet_iou"]),
+        row("expected calibration error", lambda r: r["calibration_error"]),
+        row("the same, with a temperature fitted on validation", lambda r: r["calibration_error_scaled"]),
         row('"IoU" by the example project\'s definition', lambda r: r["example_definitions"]["iou"]),
         row('"accuracy" by the example project\'s definition', lambda r: r["example_definitions"]["accuracy"]),
     ]

@@ -42,6 +42,7 @@ def test_records_survive_saving(run, tmp_path, splits):
     model, record = run
     record = add_test_scores(record, model, splits)
     assert record["test"]["images"] == record["test_flip"]["images"] == len(splits.test)
+    assert record["test"]["calibration_error_scaled"] < record["test"]["calibration_error"] + 0.05
     path = save_record(record, "study", tmp_path)
     assert path.name == "tiny-0.json" and [p.name for p in path.parent.iterdir()] == ["tiny-0.json"]
     assert load_records("study", tmp_path) == [record]

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "calibration": {"data"},
     "training": {"checkpoint", "data", "losses", "metrics"},
     "report": {"data", "metrics", "source"},
-    "experiments": {"checkpoint", "data", "metrics", "model", "report", "source", "training"},
+    "experiments": {"calibration", "checkpoint", "data", "metrics", "model", "report", "source", "training"},
     "tables": {"data", "report"},
     "visualization": {"data", "metrics"},
     "widgets": {"data", "metrics", "visualization"},
