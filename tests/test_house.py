@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it
+    import tomli as tomllib
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "helpers").rglob("*.py"))
 MAY_IMPORT = {
@@ -74,3 +79,16 @@ def test_everything_public_is_documented_and_tested_beside(path):
 def test_style(command):
     run = subprocess.run([sys.executable, "-m", "ruff", *command, ROOT], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_wheel_holds_weights_and_records():
+    """Whatever lies in the package beside its modules is package data."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    package = ROOT / "helpers"
+    covered = {path for pattern in settings["package-data"]["helpers"] for path in package.glob(pattern)}
+    present = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert present and present <= covered
+    folders = {path.parent for path in package.rglob("*.py")}
+    assert {str(folder.relative_to(ROOT)).replace("\\", "/").replace("/", ".") for folder in folders} == set(
+        settings["packages"]
+    )
