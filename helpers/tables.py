@@ -101,6 +101,30 @@ def models_table(records: Sequence[Record]) -> str:
     return markdown(head, rows)
 
 
+def cost_table(records: Sequence[Record]) -> str:
+    """For each device: what each width costs, then how fast the default trains in several settings."""
+    parts = []
+    for record in records:
+        speeds = list(next(iter(record["widths"].values()))["images_per_second"])
+        head = ["channels at full size", "parameters", "multiply-adds", "activations, training"]
+        rows = [
+            [
+                width,
+                f"{cost['parameters'] / 1e6:.2f} M",
+                f"{cost['multiply_adds'] / 1e9:.2f} G",
+                f"{cost['activation_bytes'] / 1e6:.0f} MB",
+                *(f"{cost['images_per_second'][speed]:.1f}" for speed in speeds),
+            ]
+            for width, cost in record["widths"].items()
+        ]
+        parts.append(markdown([*head, *(f"images/s, {speed}" for speed in speeds)], rows))
+        rows = [[name, f"{rate:.1f}"] for name, rate in record["settings"].items()]
+        parts.append(markdown([f"the default on {record['name']}", "images/s"], rows))
+        rows = [[name, f"{share:.0%}"] for name, share in record["waiting_share"].items()]
+        parts.append(markdown(["share of an epoch spent waiting for data", ""], rows))
+    return "\n\n".join(parts)
+
+
 def seconds_to(record: Record, goal: float) -> float | None:
     """Seconds of training and validation until the validation mIoU first was at least `goal`, None if never."""
     history = record["history"]
@@ -122,7 +146,7 @@ def _check_comparable(records: Sequence[Record]) -> None:
         raise ValueError(f"these runs must not share a table: they were made on {sorted(made_on)}")
 
 
-TABLES = {"recipe": results_table, "baselines": baselines_table, "models": models_table}
+TABLES = {"recipe": results_table, "baselines": baselines_table, "models": models_table, "cost": cost_table}
 
 
 def fill_tables(text: str, load: Callable[[str], list[Record]]) -> str:

@@ -4,7 +4,16 @@ from helpers.checkpoint import WEIGHTS
 from helpers.experiments import load_records
 from helpers.report import full_report
 from helpers.source import HOME
-from helpers.tables import baselines_table, fill_tables, markdown, models_table, results_table, seconds_to, spread
+from helpers.tables import (
+    baselines_table,
+    cost_table,
+    fill_tables,
+    markdown,
+    models_table,
+    results_table,
+    seconds_to,
+    spread,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,15 @@ def test_models_and_the_time_to_reach_each_other(report):
     assert "seconds to 0.450 (other's end)" in table
     assert cells(table, "UNet (ours)")[-1] == "30" and cells(table, "other net")[-1] == "50"
     assert seconds_to(slow, 0.46) is None
+
+
+def test_cost_of_each_width_and_setting():
+    width = {"parameters": 1_942_611, "multiply_adds": 1.25e9, "activation_bytes": 40_000_000}
+    width["images_per_second"] = {"float32": 40.0, "mixed": 80.0}
+    made = {"name": "cpu", "widths": {"16": width}, "settings": {"float32": 40.0}, "waiting_share": {"0 workers": 0.25}}
+    table = cost_table([made])
+    assert cells(table, "16") == ["16", "1.94 M", "1.25 G", "40 MB", "40.0", "80.0"]
+    assert cells(table, "float32") == ["float32", "40.0"] and cells(table, "0 workers") == ["0 workers", "25%"]
 
 
 @pytest.mark.parametrize("page", [HOME / "README.md", WEIGHTS / "README.md"], ids=["README", "model card"])
