@@ -7,6 +7,7 @@ The second needs runs/ as `experiments.py recipe` left it.
 """
 
 import sys
+from pathlib import Path
 
 import torch
 
@@ -14,11 +15,12 @@ from helpers.checkpoint import SHIPPED, SHIPPED_PHOTOS, load_model, read_checkpo
 from helpers.data import PetDataset, decode, default_augmentation, load_splits
 from helpers.model import UNet
 from helpers.sketch import write_sketch
-from helpers.source import HOME, find_dataset
+from helpers.source import HOME, Source, find_dataset
 from helpers.training import TrainingConfig, evaluate, fit, predict
 from helpers.visualization import plot_samples
 
 DRAWN, SIZE = 3700, 128
+EMBEDDED = HOME / "data" / "sketch"
 
 
 def ship(state: dict, path) -> None:
@@ -28,13 +30,16 @@ def ship(state: dict, path) -> None:
     write_sums()
 
 
+def drawn(count: int, root: Path) -> Source:
+    if not (root / "oxford-iiit-pet").is_dir():
+        write_sketch(root, count=count)
+    return find_dataset(root)
+
+
 def train_sketch() -> None:
     """On 3700 drawn pairs: the 407 of the embedded dataset and 3293 more. Its validation and test pairs stay unseen."""
-    root = HOME / "data" / f"sketch-{DRAWN}"
-    if not root.exists():
-        write_sketch(root, count=DRAWN)
-    val = load_splits(find_dataset(HOME / "data" / "sketch"), SIZE).val
-    trainval = decode(find_dataset(root), "trainval", SIZE)
+    val = load_splits(drawn(407, EMBEDDED), SIZE).val
+    trainval = decode(drawn(DRAWN, HOME / "data" / f"sketch-{DRAWN}"), "trainval", SIZE)
     unseen = set(val.names)
     indices = torch.tensor([i for i, name in enumerate(trainval.names) if name not in unseen])
     train = PetDataset(trainval, indices, default_augmentation())
@@ -55,7 +60,7 @@ def draw_banner(source) -> None:
 def main() -> None:
     if sys.argv[1] == "sketch":
         train_sketch()
-        source, path = find_dataset(HOME / "data" / "sketch"), SHIPPED
+        source, path = drawn(407, EMBEDDED), SHIPPED
         draw_banner(source)
     else:
         source, path = find_dataset(), SHIPPED_PHOTOS
