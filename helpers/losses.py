@@ -23,7 +23,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     truth = F.one_hot(target.where(counts[:, 0], 0), logits.shape[1]).movedim(-1, 1) * counts
     overlap = (probabilities * truth).sum(dim=(0, 2, 3))
     total = (probabilities + truth).sum(dim=(0, 2, 3))
-    return 1 - ((2 * overlap + 1) / (total + 1)).mean()  # + 1: an absent class costs next to nothing
+    return 1 - ((2 * overlap + 1) / (total + 1)).mean()  # + 1: no 0 / 0 for an absent class
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
