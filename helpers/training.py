@@ -21,7 +21,7 @@ from helpers.metrics import ConfusionMatrix
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What a training run depends on, besides the model and the data.
+    """What a training run depends on, besides the model and the data. The defaults are the recipe of the README.
 
     Args:
         epochs: passes over the training pairs.
@@ -37,7 +37,7 @@ class TrainingConfig:
         seed: of the batches' order and the augmentation. The weights are drawn before, with the model.
     """
 
-    epochs: int = 40
+    epochs: int = 160
     batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2

@@ -31,9 +31,10 @@ from helpers.experiments import (
 from helpers.metrics import iou
 from helpers.report import full_report
 from helpers.source import Source, find_dataset
+from helpers.training import TrainingConfig
 
 STUDIES = {"recipe": {"recipe": Experiment(pretrained=True)}, "one-factor": EXPERIMENTS, "baselines": {}}
-EPOCHS = {"recipe": 160, "one-factor": 30}
+EPOCHS = {"recipe": TrainingConfig().epochs, "one-factor": 30}
 
 
 def ellipse(size: int, height: float, width: float, band: float) -> Tensor:
@@ -83,6 +84,8 @@ def main() -> None:
     if options.study == "baselines":
         score_baselines(source)
         return
+    # only the recipe's weights are for later use: `find_checkpoint` looks into source.runs
+    runs = source.runs if options.study == "recipe" else source.runs.parent / "experiments" / source.runs.name
     for seed in options.seeds:
         for name in options.names or study:
             path = record_path(name, seed, options.study)
@@ -93,7 +96,7 @@ def main() -> None:
                 source,
                 study[name],
                 seed=seed,
-                folder=source.runs / options.study / path.stem,
+                folder=runs / options.study / path.stem,
                 progress=False,
                 epochs=options.epochs or EPOCHS[options.study],
                 mixed_precision=not options.float32,

@@ -37,7 +37,7 @@ def drawn(count: int, root: Path) -> Source:
 
 
 def train_sketch() -> None:
-    """On 3700 drawn pairs: the 407 of the embedded dataset and 3293 more. Its validation and test pairs stay unseen."""
+    """On the trainval list of 3700 drawn pairs, without those that validate the embedded 407."""
     val = load_splits(drawn(407, EMBEDDED), SIZE).val
     trainval = decode(drawn(DRAWN, HOME / "data" / f"sketch-{DRAWN}"), "trainval", SIZE)
     unseen = set(val.names)
