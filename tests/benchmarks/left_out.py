@@ -2,8 +2,9 @@
 
     --names NAME ... --seeds 0 1 --epochs 30 --threads 1
 
-Each variant differs from the baseline of `experiments.py one-factor` in one thing and is scored on validation. Records
-go to helpers/records/left-out/; runs that have one are not repeated.
+Each variant differs from the baseline of `experiments.py one-factor` in one thing and is scored on validation; those
+named "recipe" differ so from the recipe, at its length. Records go to helpers/records/left-out/; runs that have one are
+not repeated.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import IGNORE_INDEX, PetDataset, Splits, default_augmentation, load_splits
 from helpers.experiments import record_path, record_run, save_record
 from helpers.losses import LOSSES, dice_loss
@@ -106,6 +108,12 @@ class Variant:
     average: bool = False
 
 
+def drawn() -> nn.Module:
+    """The start of the recipe: weights for drawn pets."""
+    return load_model(SHIPPED)[0]
+
+
+LONG = TrainingConfig().epochs
 VARIANTS = {
     "stronger augmentation": Variant(augment=stronger),
     "cut-outs": Variant(augment=cut_outs),
@@ -118,6 +126,8 @@ VARIANTS = {
     "weight decay 0.05": Variant(training={"weight_decay": 0.05}),
     "letterbox": Variant(letterbox=True),
     "averaged weights (EMA 0.99)": Variant(average=True),
+    "recipe, stronger augmentation": Variant(build=drawn, augment=stronger, training={"epochs": LONG}),
+    "recipe, twice as long": Variant(build=drawn, training={"epochs": 2 * LONG}),
 }
 
 
@@ -159,7 +169,7 @@ def run(name: str, splits: Splits, epochs: int, seed: int) -> dict:
         splits = splits._replace(train=train, val=val)
     torch.manual_seed(seed)
     model = variant.build()
-    config = TrainingConfig(seed=seed, epochs=epochs, mixed_precision=True, **variant.training)
+    config = TrainingConfig(**({"seed": seed, "epochs": epochs, "mixed_precision": True} | variant.training))
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
 
     def train() -> dict:

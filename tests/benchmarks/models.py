@@ -21,6 +21,7 @@ from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
+from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import Splits, default_augmentation, load_splits, make_loader
 from helpers.experiments import add_test_scores, load_records, record_path, record_run, save_record
 from helpers.model import UNet
@@ -80,7 +81,11 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Dice": lambda logits, masks: DICE(logits, masks[:, None]),
 }
 TURN = v2.RandomChoice([v2.Identity(), *(v2.RandomRotation((angle, angle)) for angle in (90, 180, 270))], [3, 1, 1, 1])
-OURS = {"UNet (ours)": UNet, "UNet (ours), no skips": lambda: UNet(skips=False)}
+OURS = {
+    "UNet (ours)": UNet,
+    "UNet (ours), no skips": lambda: UNet(skips=False),
+    "UNet (ours), from drawn pets": lambda: load_model(SHIPPED)[0],
+}
 OTHERS = {
     "example project": (ExampleUNet, Recipe("AdamW", 3e-4, 32, "cross-entropy", "constant")),
     "MONAI BasicUNet": (
