@@ -1,0 +1,147 @@
+"""Checks for notebooks 06 and 07: errors, calibration, and comparing runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helpers.checks.verdict import Hint, ask, close, exercise, number, tensor
+from helpers.data import IGNORE_INDEX
+from helpers.experiments import Experiment
+
+
+@exercise("06.1")
+def calibration_part(guess: float) -> str:
+    guess = number(guess)
+    if close(guess, 0.03, 1e-3):
+        return "A bin's distance counts by the share of pixels that fall into it."
+    if close(guess, 0.12, 1e-3):
+        raise Hint("That is how far the bin is off. It holds a quarter of the pixels.")
+    if close(guess, -0.03, 1e-3):
+        raise Hint("The sign does not matter: distances must not cancel.")
+    raise Hint("How far is the bin's confidence from its share of right pixels, and what share of all pixels is in it?")
+
+
+@exercise("06.2")
+def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
+    truth = torch.tensor([[[0, 1, 2, IGNORE_INDEX], [0, 0, 1, 1]]])
+    answers = torch.tensor([[[0, 2, 2, 1], [1, 0, 1, 0]]])
+    errors = tensor(ask(function, answers.clone(), truth.clone()), (1, 2, 4)).bool()
+    wanted = (answers != truth) & (truth != IGNORE_INDEX)
+    if torch.equal(errors, ~wanted):
+        raise Hint("True and False are swapped: errors should be True.")
+    if torch.equal(errors, answers != truth):
+        raise Hint("A pixel that is to be ignored is called an error.")
+    if not torch.equal(errors, wanted):
+        raise Hint(f"It marks {int(errors.sum())} pixels of the example; {int(wanted.sum())} are wrong.")
+    return "Errors only, and none where there is no label."
+
+
+@exercise("06.3")
+def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
+    answer = torch.ones(12, 16, dtype=torch.int64)
+    answer[2:8, 2:8], answer[3:7, 3:7] = 2, 0  # a pet with its border, the largest piece
+    answer[2:8, 11:15] = 0  # a pet without border: more pet pixels than above, fewer in all
+    answer[10, 3] = 2  # a crumb
+    cleaned = answer.clone()
+    cleaned[2:8, 11:15] = cleaned[10, 3] = 1
+    given = answer.clone()
+    result = tensor(ask(function, given), (12, 16))
+    if not torch.equal(given, answer):
+        raise Hint("Your function changes the tensor that it was given. Work on a clone.")
+    if torch.equal(result, answer):
+        raise Hint("Nothing was removed.")
+    if (result == 1).all():
+        raise Hint("Everything was removed.")
+    if result[10, 3] != 1:
+        raise Hint("A single border pixel, far from everything, is still there.")
+    if (result[2:8, 11:15] == 0).any() and (result[3:7, 3:7] == 1).any():
+        raise Hint("The wrong piece was kept: pet and border together make a piece.")
+    if not torch.equal(result, cleaned):
+        raise Hint("The largest piece should stay as it is, border included, and all else become background.")
+    if not torch.equal(torch.as_tensor(ask(function, torch.ones(4, 4, dtype=torch.int64))), torch.ones(4, 4).long()):
+        raise Hint("An answer that is all background should stay so.")
+    return "Whether it helps, only the validation pairs can say."
+
+
+@exercise("06.4")
+def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> str:
+    confidence = torch.tensor([[[0.99, 0.99, 0.6, 0.5]], [[0.97, 0.4, 0.99, 0.99]]])
+    answers = torch.tensor([[[0, 1, 2, 1]], [[0, 1, 2, 1]]])
+    truth = torch.tensor([[[1, 1, 0, 1]], [[1, 0, 0, 1]]])
+    shares = tensor(ask(function, confidence, answers, truth, 0.95), (2,))
+    sure, wrong = (confidence > 0.95).float(), (answers != truth).float()
+    if close(shares, wrong.mean(dim=(1, 2))):
+        raise Hint("These are all wrong pixels. Which of them was the network sure of?")
+    if close(shares, (sure * wrong).sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))):
+        raise Hint("That is the share of an image's errors; asked is the share of all its pixels.")
+    if not close(shares, (sure * wrong).mean(dim=(1, 2))):
+        raise Hint("Expected for the example: one share for each image, of pixels that are both sure and wrong.")
+    return "Now rank your images by it."
+
+
+@exercise("07.1")
+def spread_of_difference(guess: float) -> str:
+    guess = number(guess)
+    if close(guess, 0.01 * 2**0.5, 3e-4):
+        return "So a difference of single runs is noisier than either run."
+    if close(guess, 0.01, 3e-4):
+        raise Hint("That is the deviation of one run. Both runs had luck of their own.")
+    if close(guess, 0.02, 3e-4):
+        raise Hint("Deviations do not add up; variances do.")
+    if close(guess, 0.0):
+        raise Hint("That is the mean difference. How far from it are single differences?")
+    raise Hint("The variance of a difference of independent numbers is the sum of their variances.")
+
+
+@exercise("07.2")
+def effect_of(function: Callable[[Sequence[float], Sequence[float], float], tuple[float, float]]) -> str:
+    scores, baseline, luck = [0.62, 0.64, 0.63, 0.61], [0.60, 0.61], 0.01
+    result = ask(function, list(scores), list(baseline), luck)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise Hint("Return two numbers: the effect and its standard error.")
+    effect, error = map(number, result)
+    wanted = mean(scores) - mean(baseline)
+    if close(effect, -wanted):
+        raise Hint("The sign is the other way around: an experiment that scores more has a positive effect.")
+    if not close(effect, wanted):
+        raise Hint("The effect is the difference of two means.")
+    if close(error, luck * 2**0.5):
+        raise Hint("That is the error for single runs. With more runs, a mean gets more certain.")
+    if not close(error, luck * (1 / 4 + 1 / 2) ** 0.5):
+        raise Hint("Each mean has the variance luck**2 / n, with its own n; the variances add up.")
+    return "With more seeds the error shrinks, slowly."
+
+
+@exercise("07.3")
+def seeds_needed(function: Callable[[float, float], int]) -> str:
+    for effect, luck in ((0.010, 0.010), (0.020, 0.007), (0.005, 0.012)):
+        n, wanted = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
+        whole = -(-wanted // 1) if abs(wanted - round(wanted)) > 1e-6 else round(wanted)
+        if n == -(-wanted / 2 // 1):
+            raise Hint("That many are enough for the error of one mean. Both settings have luck.")
+        if abs(n - wanted) < 1e-6 and n != whole:
+            raise Hint(f"{n:.2f} seeds cannot be run: which way do you round?")
+        if n != whole:
+            cause = "too few" if n < whole else "more than it takes"
+            raise Hint(f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds of each are {cause}.")
+    return "To prove half the effect, you need four times the runs."
+
+
+@exercise("07.4")
+def both_changes(experiment: Any) -> str:
+    if not isinstance(experiment, Experiment):
+        raise Hint(f"An Experiment is asked for, not {type(experiment).__name__}.")
+    default = Experiment()
+    changed = {f.name for f in fields(default) if getattr(experiment, f.name) != getattr(default, f.name)}
+    for name, what in (("share", "the number of pairs"), ("augment", "the augmentation")):
+        if name not in changed:
+            raise Hint(f"It does not change {what}.")
+    if extra := changed - {"share", "augment"}:
+        raise Hint(f"It also changes {', '.join(sorted(extra))}: then you cannot tell what the effect came from.")
+    if not close(experiment.share, 0.5):
+        raise Hint(f"It trains on {experiment.share:.0%} of the pairs.")
+    return "Run it, and compare it with both single changes."
