@@ -14,6 +14,8 @@ import nbformat
 import pytest
 from wrong_answers import WRONG
 
+from helpers.source import Source
+
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] != "00"]
 FOLD = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
@@ -53,8 +55,9 @@ class Reader:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_checks_tell_unanswered_wrong_and_right(path, monkeypatch):
+def test_checks_tell_unanswered_wrong_and_right(path, monkeypatch, tmp_path):
     monkeypatch.chdir(FOLDER)
+    monkeypatch.setattr(Source, "runs", property(lambda _source: tmp_path))  # no checkpoint is left where readers look
     reader, cells, seen = Reader(), cells_of(path), []
     reader.names["display"] = lambda *_: None
     for i, cell in enumerate(cells):
