@@ -61,6 +61,7 @@ def tiny(num_classes=3):
 # %% [markdown]
 # **1. Look** at what enters the network: types, values, and the picture.
 
+
 # %%
 def look(images, masks):
     print("images", tuple(images.shape), images.dtype, f"{images.min():.2f} to {images.max():.2f}")
@@ -72,6 +73,7 @@ look(images, masks)
 
 # %% [markdown]
 # **2. The first loss**, which should be near ln 3 = 1.10. **3. Overfit** one batch: a sound network, loss and loop learn a few pairs by heart.
+
 
 # %%
 def cross_entropy(logits, masks):
@@ -98,6 +100,7 @@ assert abs(sound[0] - 1.1) < 0.4 and sound[-1] < 0.4
 
 # %% [markdown]
 # **4. Gradients, block by block**: where they are zero, nothing is learned. **5. A baseline**: what "background everywhere" scores.
+
 
 # %%
 def gradients(model):
@@ -260,6 +263,7 @@ assert logits.shape[-2:] == photo.shape[-2:]
 #
 # "It trains, but slowly, and the loss stops at a half." The loss function is below. **Predict** how low it can get before you run it.
 
+
 # %%
 def their_loss(logits, masks):
     return F.cross_entropy(logits.softmax(dim=1), masks, ignore_index=IGNORE_INDEX)
@@ -287,8 +291,7 @@ figure, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
 for name, losses in (("sound", sound), ("case 7", softmax_twice), ("case 8", uncleared)):
     ax.plot(losses, label=name)
 ax.set(xlabel="step", ylabel="loss", title="One batch, three loops", ylim=(0, None))
-ax.legend(frameon=False);
-
+ax.legend(frameon=False)
 # %% [markdown]
 # <details><summary>Diagnosis and mend</summary>
 #
@@ -413,19 +416,27 @@ for name, some, truth in (("theirs", their_images, their_masks), ("ours", unseen
 #
 # </details>
 
+
 # %%
 def fingerprint(image):
     return min(part.numpy().tobytes() for part in (image, image.flip(-1)))  # the same for a mirror image
 
 
 known = {fingerprint(image) for image in images}
-print("theirs:", sum(fingerprint(image) in known for image in their_images), "of", len(their_images), "are training photos")
+print(
+    "theirs:",
+    sum(fingerprint(image) in known for image in their_images),
+    "of",
+    len(their_images),
+    "are training photos",
+)
 assert not any(fingerprint(image) in known for image in unseen_images)
 
 # %% [markdown]
 # ### Case 14
 #
 # Two people score the same answers and get different mIoUs. Each averages "over the list". Who is right?
+
 
 # %%
 def average_over_batches(answers, masks, batch_size):
@@ -452,6 +463,7 @@ for batch_size in (1, 3, 12, 64):
 # ### Case 15
 #
 # A GPU says "out of memory" at batches of 64. What takes the memory, the weights? **Estimate** before you measure. Training keeps, for each 3x3 convolution, its input, and for the normalization and ReLU behind it about two maps of the size of its output, until the backward pass has used them.
+
 
 # %%
 def estimate(size, base_channels, depth):
@@ -486,8 +498,10 @@ for base_channels in (16, 64):
     network = UNet(base_channels=base_channels)
     for_weights = 4 * 4 * sum(p.numel() for p in network.parameters()) / 1e6
     guess, found = estimate(128, base_channels, 4) / 1e6, measure(network, 128) / 1e6
-    print(f"{base_channels} channels, 128 px: weights and Adam {for_weights:.0f} MB; maps of one image: "
-          f"estimated {guess:.0f} MB, measured {found:.0f} MB; a batch of 64: {64 * found / 1000:.1f} GB")
+    print(
+        f"{base_channels} channels, 128 px: weights and Adam {for_weights:.0f} MB; maps of one image: "
+        f"estimated {guess:.0f} MB, measured {found:.0f} MB; a batch of 64: {64 * found / 1000:.1f} GB"
+    )
 
 # %% [markdown]
 # <details><summary>Diagnosis and mend</summary>
