@@ -249,4 +249,5 @@ nb.quiz(
         ),
     ]
 )
+nb.cells[nb.find('scores[skips] = confusion.iou().tolist()')]['metadata'].setdefault('tags',[]).append('long')  # the grader leaves it out
 nb.save()

@@ -155,4 +155,5 @@ nb.quiz(
         ),
     ]
 )
+nb.cells[nb.find('history = fit(model, train, val, config')]['metadata'].setdefault('tags',[]).append('long')  # the grader leaves it out
 nb.save()

@@ -128,4 +128,5 @@ nb.quiz(
         ),
     ]
 )
+nb.cells[nb.find('runs = {name: run_experiment(name, source')]['metadata'].setdefault('tags',[]).append('long')  # the grader leaves it out
 nb.save()

@@ -76,7 +76,7 @@ def test_reads_questions(tmp_path):
 )
 def test_a_broken_quiz_is_named(tmp_path, old, new, message):
     assert old in TWO
-    with pytest.raises(ValueError, match="quiz.ipynb") as error:
+    with pytest.raises(ValueError, match=r"quiz\.ipynb") as error:
         read_quiz(write(tmp_path, TWO.replace(old, new)))
     assert message in str(error.value)
 
@@ -90,7 +90,7 @@ def test_the_form_explains_what_was_chosen(tmp_path):
     radio.value = "3"
     button.click()
     assert "Wrong" in feedback.value and "<code>too</code>" in feedback.value and "Two." not in feedback.value
-    a, b, c, button, feedback = two.children[1:]
+    a, _, c, button, feedback = two.children[1:]
     a.value = True
     button.click()
     assert "more that is right" in feedback.value
