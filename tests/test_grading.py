@@ -36,14 +36,14 @@ def student(tmp_path_factory) -> Path:
 
 
 def test_says_what_became_of_each_answer(student, tmp_path, capsys):
-    main([str(student.parent), "--junit", str(tmp_path / "report.xml"), "--seconds", "8"])
+    main([str(student.parent), "--junit", str(tmp_path / "report.xml"), "--seconds", "20"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].endswith("1 of 5 right")
     for line, number, state, text in zip(
         lines,
         "12345",
         (RIGHT, WRONG, WRONG, WRONG, MISSING),
-        ("", "stopped after 8 s", "right channels", "verdict of its own", ""),
+        ("", "stopped after 20 s", "right channels", "verdict of its own", ""),
         strict=False,
     ):
         assert f"05.{number}  {state}" in line and text in line
