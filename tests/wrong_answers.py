@@ -272,7 +272,7 @@ WRONG = {
             "all its pixels",
         ),
     ],
-    "07.1": [("spread = 0.01", "of its own"), ("spread = 0.02", "variances"), ("spread = 0", "mean difference")],
+    "07.1": [("spread = 0.01", "of their own"), ("spread = 0.02", "variances"), ("spread = 0", "mean difference")],
     "07.2": [
         ("effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)", "other way"),
         ("effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck * 2**0.5)", "single runs"),
