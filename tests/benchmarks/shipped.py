@@ -64,7 +64,9 @@ def main() -> None:
         draw_banner(source)
     else:
         source, path = find_dataset(), SHIPPED_PHOTOS
-        ship(read_checkpoint(source.runs / "recipe" / "recipe-0" / "best.pt"), path)  # seed 0, not the best of several
+        ship(
+            read_checkpoint(source.runs / "recipe" / "recipe-0" / "best.pt"), path
+        )  # the first run, not a pick among several
     miou = evaluate(load_model(path)[0], load_splits(source).test).confusion.mean_iou()
     print(f"{path.name}, as stored in 16 bits: test mIoU {miou:.3f}")
 
