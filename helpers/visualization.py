@@ -11,12 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from helpers.data import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
 from helpers.metrics import iou
 
+_LINES = {"training": "--", "validation": "-"}
 _PALETTE = np.array([to_rgb(color) for color in CLASS_COLORS])
 
 
@@ -92,22 +95,58 @@ def plot_predictions(
     return _finish(figure)
 
 
-def plot_history(history: dict[str, list[float]] | dict[str, dict[str, list[float]]]) -> Figure:
-    """Losses and validation mIoU by epoch, of one history or of several under their names."""
+def plot_mosaic(pictures: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]], side: float = 1.6) -> Figure:
+    """Rows of pictures, float (H, W, 3) in 0..1, each under its title; drawn as one, which is fast.
+
+    Pictures are enlarged, pixel by pixel, to the size of the first. side: of a picture, in inches.
+    """
+    height, width = pictures[0][0].shape[:2]
+    head, gap = round(0.13 * height), round(0.03 * width)
+    columns = max(map(len, pictures))
+    canvas = np.ones((len(pictures) * (height + head), columns * (width + gap) - gap, 3))
+    size = (side * canvas.shape[1] / width, side * canvas.shape[0] / height + 0.3)
+    figure = Figure(figsize=size, dpi=90)
+    ax = figure.add_axes((0, 0.3 / size[1], 1, 1 - 0.3 / size[1]))
+    for row, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
+        for column, (picture, name) in enumerate(zip(shown, names, strict=True)):
+            top, left = row * (height + head) + head, column * (width + gap)
+            rows, places = (np.arange(n) * m // n for n, m in zip((height, width), picture.shape, strict=False))
+            canvas[top : top + height, left : left + width] = picture[rows[:, None], places]
+            ax.text(left + width / 2, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9)
+    ax.imshow(canvas.clip(0, 1))
+    ax.set_axis_off()
+    _class_legend(figure, "lower center")
+    return figure
+
+
+def plot_history(
+    history: dict[str, list[float]] | dict[str, dict[str, list[float]]], smooth: int = 1, first: int = 1
+) -> Figure:
+    """Losses and validation mIoU by epoch, of one history or of several under their names.
+
+    smooth: each point is the mean of so many epochs, the last of them its own. first: the epoch to begin with.
+    """
     histories = {"": history} if "train_loss" in history else history
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    figure.subplots_adjust(0.07, 0.16, 0.98, 0.9)
     for i, (name, values) in enumerate(histories.items()):
-        epochs = range(1, len(values["val_loss"]) + 1)
+        epochs = range(first, len(values["val_loss"]) + 1)
+        curves = {key: [np.mean(of_epoch[max(0, e - smooth) : e]) for e in epochs] for key, of_epoch in values.items()}
         color = f"C{i}"
-        left.plot(epochs, values["train_loss"], "--", color=color, label=f"{name} training".strip())
-        left.plot(epochs, values["val_loss"], color=color, label=f"{name} validation".strip())
-        right.plot(epochs, values["val_miou"], color=color, label=name or "validation")
+        for part, key in (("training", "train_loss"), ("validation", "val_loss")):
+            left.plot(epochs, curves[key], _LINES[part], color=color, label=part)
+        right.plot(epochs, curves["val_miou"], color=color, label=name or "validation")
     left.set(xlabel="epoch", ylabel="loss", title="Loss")
-    right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU", ylim=(0, 1))
-    left.legend(frameon=False)
+    right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
+    if first == 1:
+        right.set(ylim=(0, 1))
     if len(histories) > 1:
-        right.legend(frameon=False)
+        left.legend(handles=[Line2D([], [], color="0.4", ls=ls, label=n) for n, ls in _LINES.items()], frameon=False)
+        right.legend(frameon=False, fontsize=8)
+    else:
+        left.legend(frameon=False)
     for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     return _finish(figure)
@@ -149,9 +188,9 @@ def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, n
     return figure, axes
 
 
-def _class_legend(figure: Figure | Axes) -> None:
+def _class_legend(figure: Figure | Axes, place: str = "outside lower center") -> None:
     patches = [Patch(color=color, label=name) for name, color in zip(CLASS_NAMES, CLASS_COLORS, strict=True)]
-    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=9)
+    figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
 
 
 def _finish(figure: Figure) -> Figure:

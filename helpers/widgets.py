@@ -1,77 +1,283 @@
-"""Explorers for notebooks: ipywidgets that redraw a figure of `helpers.visualization`.
+"""Explorers for notebooks: ipywidgets that redraw a figure of `helpers.visualization` or `helpers.plan`.
 
-Every control has a label and works by keyboard: Tab to reach it, arrow keys to move it.
+Every control has a label and works by keyboard: Tab to reach it, arrow keys to move it. The picture as it was when the
+cell ran is saved in the notebook beside the controls, for readers without a kernel.
 """
 
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Sequence
 from io import BytesIO
 
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
-from helpers.data import Pairs
+from helpers.data import CLASS_NAMES, IGNORE_INDEX, Pairs
 from helpers.metrics import ConfusionMatrix, iou
-from helpers.visualization import plot_predictions, plot_samples
+from helpers.plan import UNetPlan, plot_plan
+from helpers.visualization import error_map, overlay, plot_history, plot_mosaic, to_rgb_array
 
 
-def explore_dataset(pairs: Pairs, columns: int = 6) -> widgets.VBox:
-    """Browse decoded pairs by breed, a page of photos and overlays at a time."""
-    breeds = [name.rsplit("_", 1)[0] for name in pairs.names]
-    breed = widgets.Dropdown(options=["all breeds", *sorted(set(breeds))], description="Breed")
+class Explorer(widgets.VBox):
+    """Controls, a picture that follows them, and a line of text below it.
+
+    controls: widgets with a description. draw: gives the figure and the text for the controls' present values.
+    """
+
+    def __init__(self, controls: Sequence[widgets.Widget], draw: Callable[[], tuple[Figure, str]]) -> None:
+        self.controls = {control.description: control for control in controls}
+        self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        self.text = widgets.HTML()
+        self._draw = draw
+        for control in controls:
+            control.style.description_width = "initial"
+            control.observe(self.redraw, "value")
+        self.redraw()
+        row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.picture, self.text])
+
+    def redraw(self, _change: object = None) -> None:
+        """Draw the picture and the text again."""
+        figure, self.text.value = self._draw()
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=90, pil_kwargs={"compress_level": 1})
+        self.picture.value = buffer.getvalue()
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        bundle = dict(super()._repr_mimebundle_(**options))
+        bundle["image/png"] = b64encode(self.picture.value).decode()
+        bundle["text/plain"] = "Run this cell to move the controls: " + ", ".join(self.controls)
+        return bundle
+
+
+def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
+    """Browse decoded pairs of one size by list, breed and share of border pixels, a page at a time."""
+    rows = [(part, i) for part in lists for i in range(len(part))]
+    breeds = [part.names[i].rsplit("_", 1)[0] for part, i in rows]
+    border = [100 * (part.masks[i] == 2).float().mean().item() for part, i in rows]
+    top = int(max(border)) + 1
+    split = widgets.Dropdown(options=["all", *(part.split for part in lists)], description="List")
+    breed = widgets.Dropdown(options=["all", *sorted(set(breeds))], description="Breed")
+    share = widgets.IntRangeSlider(min=0, max=top, value=(0, top), description="Border, %", continuous_update=False)
     page = widgets.IntSlider(min=1, max=1, description="Page", continuous_update=False)
 
     def chosen() -> list[int]:
-        return [i for i, name in enumerate(breeds) if breed.value in ("all breeds", name)]
+        return [
+            k
+            for k, (part, _) in enumerate(rows)
+            if split.value in ("all", part.split)
+            and breed.value in ("all", breeds[k])
+            and share.value[0] <= border[k] <= share.value[1]
+        ]
 
-    def turn_back(_change) -> None:
-        page.max = -(-len(chosen()) // columns)
+    def turn_back(_change: object = None) -> None:
+        page.max = max(1, -(-len(chosen()) // columns))
         page.value = 1
 
-    def draw() -> Figure:
-        rows = chosen()[(page.value - 1) * columns : page.value * columns]
-        return plot_samples(pairs.images[rows], pairs.masks[rows], [pairs.names[i] for i in rows], columns)
+    def draw() -> tuple[Figure, str]:
+        found = chosen()
+        shown = found[(page.value - 1) * columns : page.value * columns]
+        if not shown:
+            blank = to_rgb_array(torch.ones_like(lists[0].images[0], dtype=torch.float))
+            return plot_mosaic([[blank] * columns], [[""] * columns]), "No pair fits: choose less narrowly."
+        photos = [to_rgb_array(rows[k][0].images[rows[k][1]]) for k in shown]
+        tinted = [overlay(rows[k][0].images[rows[k][1]], rows[k][0].masks[rows[k][1]]) for k in shown]
+        blank = [photos[0] * 0 + 1] * (columns - len(shown))  # so that the picture keeps its size
+        names = [rows[k][0].names[rows[k][1]] for k in shown] + [""] * len(blank)
+        shares = [f"border {border[k]:.0f} %" for k in shown] + [""] * len(blank)
+        text = f"{len(found)} of {len(rows)} pairs, page {page.value} of {page.max}"
+        return plot_mosaic([photos + blank, tinted + blank], [names, shares]), text
 
-    breed.observe(turn_back, "value")
-    turn_back(None)
-    return _explorer([breed, page], draw)
+    turn_back()
+    for control in (split, breed, share):
+        control.observe(turn_back, "value")
+    return Explorer([split, breed, share, page], draw)
 
 
-def explore_predictions(images: Tensor, masks: Tensor, probabilities: Tensor, names: list[str]) -> widgets.VBox:
-    """Browse predictions from worst to best by each image's own mIoU, with a confidence threshold.
+def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
+    """Move a photo, and its mask with it or wrongly. Shapes: uint8 (3, S, S) and class indices (S, S)."""
+    ways = {"along, nearest (right)": "right", "not at all (wrong)": "stays", "along, bilinear (wrong)": "bilinear"}
+    way = widgets.Dropdown(options=ways, description="Mask moves")
+    angle = widgets.IntSlider(min=-45, max=45, step=5, value=15, description="Turn, degrees", continuous_update=False)
+    scale = widgets.FloatSlider(min=0.5, max=2, step=0.1, value=1.2, description="Scale", continuous_update=False)
+    mirror = widgets.Checkbox(description="Mirror", indent=False)
+
+    def move(image: Tensor, mode: InterpolationMode, fill: int) -> Tensor:
+        image = image.flip(-1) if mirror.value else image
+        return F.affine(image, angle.value, [0, 0], scale.value, [0.0, 0.0], mode, fill=[fill] * len(image))
+
+    def draw() -> tuple[Figure, str]:
+        moved = move(photo, InterpolationMode.BILINEAR, 124)
+        right = move(mask[None], InterpolationMode.NEAREST, IGNORE_INDEX)[0]
+        given = right
+        if way.value == "stays":
+            given = mask
+        elif way.value == "bilinear":
+            smooth = move(mask[None].float(), InterpolationMode.BILINEAR, 1)[0].round().to(mask.dtype)
+            given = smooth.where(right != IGNORE_INDEX, right)
+        wrong = (given != right) & (right != IGNORE_INDEX)
+        side = mask.shape[-1] // 4
+        edges = torch.nn.functional.avg_pool2d((wrong | (right == 2)).float()[None], side, stride=1)[0]
+        top, left = divmod(int(edges.argmax()), edges.shape[1])
+        window = overlay(moved, given)[top : top + side, left : left + side]
+        pictures = [to_rgb_array(moved), overlay(moved, given), window, error_map(moved, right, given)]
+        titles = ["photo", "mask over photo", "a window of it", "wrong labels"]
+        ring = int((wrong & (given == 1)).sum())
+        text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
+        return plot_mosaic([pictures], [titles], side=2), text
+
+    return Explorer([way, angle, scale, mirror], draw)
+
+
+def explore_unet(photo: Tensor) -> Explorer:
+    """Design a U-Net: depth, width, kernel and input size. photo: uint8 (3, H, W), to lay the receptive field on."""
+    depth = widgets.IntSlider(min=1, max=5, value=4, description="Depth", continuous_update=False)
+    width = widgets.SelectionSlider(options=[4, 8, 16, 24, 32, 48, 64], value=16, description="Channels at full size")
+    kernel = widgets.SelectionSlider(options=[1, 3, 5, 7], value=3, description="Kernel")
+    size = widgets.SelectionSlider(options=[32, 64, 96, 128, 192, 256, 384, 512], value=128, description="Input, px")
+    batch = widgets.SelectionSlider(options=[1, 2, 4, 8, 16, 32, 64], value=16, description="Batch")
+
+    def draw() -> tuple[Figure, str]:
+        plan = UNetPlan(size.value, width.value, depth.value, kernel.value)
+        count, maps = sum(plan.parameters), sum(plan.activations) / 1e6
+        low, high = plan.receptive_interval(plan.size // 2)
+        text = (
+            f"{count / 1e6:.3g} M parameters; with gradients and Adam's two moments {16 * count / 1e6:.3g} MB. "
+            f"Maps kept for the backward pass: {maps:.3g} MB an image, {batch.value * maps / 1e3:.3g} GB a batch. "
+            f"The middle pixel depends on {high - low + 1} px of {plan.size}."
+        )
+        return plot_plan(plan, F.resize(photo, [plan.size, plan.size], antialias=True)), text
+
+    return Explorer([depth, width, kernel, size, batch], draw)
+
+
+def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
+    """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
+    names = list(histories)
+    runs = widgets.SelectMultiple(options=names, value=names[:2], description="Runs", rows=6)
+    smooth = widgets.IntSlider(min=1, max=9, description="Mean of, epochs", continuous_update=False)
+    longest = max(len(history["val_loss"]) for history in histories.values())
+    first = widgets.IntSlider(min=1, max=max(1, longest - 2), description="From epoch", continuous_update=False)
+
+    def draw() -> tuple[Figure, str]:
+        shown = {name: histories[name] for name in runs.value} or {names[0]: histories[names[0]]}
+        lines = []
+        for name, history in shown.items():
+            best = max(history["val_miou"])
+            lines.append(f"{name}: best validation mIoU {best:.3f}, epoch {history['val_miou'].index(best) + 1}")
+        return plot_history(shown, smooth.value, first.value), "; ".join(lines)
+
+    return Explorer([runs, smooth, first], draw)
+
+
+def explore_predictions(images: Tensor, masks: Tensor, probabilities: Tensor, names: Sequence[str]) -> Explorer:
+    """Browse predictions from worst to best, with a threshold on their probability.
 
     Args:
         images: RGB (N, 3, H, W). masks: (N, H, W). probabilities: (N, C, H, W). names: of the images.
     """
-    confidence, predictions = probabilities.max(dim=1)
+    confidence, answers = probabilities.max(dim=1)
     confusion = ConfusionMatrix(probabilities.shape[1])
-    confusion.update(predictions, masks)
-    scores = iou(confusion.per_image).nanmean(dim=-1)
-    order = scores.argsort().tolist()
-    rank = widgets.IntSlider(min=1, max=len(order), description="Rank", continuous_update=False)
-    least = widgets.FloatSlider(
-        min=0.3, max=1.0, step=0.05, value=0.3, description="Sure from", continuous_update=False
-    )
+    confusion.update(answers, masks)
+    of_class = iou(confusion.per_image)  # (N, C)
+    scores = {"mIoU": of_class.nanmean(dim=1), **{f"IoU of {c}": of_class[:, k] for k, c in enumerate(CLASS_NAMES)}}
+    by = widgets.Dropdown(options=list(scores), description="Sorted by")
+    rank = widgets.IntSlider(min=1, max=len(images), description="Rank", continuous_update=False)
+    kind = widgets.Dropdown(options=["all", *CLASS_NAMES], description="Class")
+    least = widgets.FloatSlider(min=0, max=1, step=0.05, value=0.5, description="Threshold", continuous_update=False)
+    opacity = widgets.FloatSlider(min=0, max=1, step=0.1, value=0.5, description="Opacity", continuous_update=False)
 
-    def draw() -> Figure:
+    def draw() -> tuple[Figure, str]:
+        order = scores[by.value].nan_to_num(2).argsort().tolist()  # images without the class come last
         i = order[rank.value - 1]
-        sure = torch.where(confidence[i] >= least.value, predictions[i], 255)  # the rest is darkened
-        title = [f"{names[i]}\nmIoU {scores[i]:.2f}"]
-        return plot_predictions(images[[i]], masks[[i]], sure[None], title, confidence[[i]])
+        image, mask, truth, errors = images[i], masks[i], masks[i], error_map(images[i], masks[i], answers[i])
+        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, " + ", ".join(
+            f"{name} {values[i]:.3f}" for name, values in scores.items()
+        )
+        if kind.value == "all":
+            chance = confidence[i]
+            shown = answers[i].where(chance >= least.value, IGNORE_INDEX)  # the rest is darkened
+            text += f"; {(chance >= least.value).float().mean():.0%} of the pixels reach the threshold"
+        else:
+            k = CLASS_NAMES.index(kind.value)
+            chance, counted = probabilities[i, k], mask != IGNORE_INDEX
+            found, true = chance >= least.value, mask == k
+            truth, shown = mask.where(true, IGNORE_INDEX), mask.new_full(mask.shape, k).where(found, IGNORE_INDEX)
+            errors = error_map(image, mask, mask)
+            errors[found & ~true & counted] = overlay(image, mask.new_full(mask.shape, k), 1)[0, 0]
+            errors[~found & true] = 0
+            hits, union = (found & true).sum(), ((found | true) & counted).sum()
+            text += f"; {kind.value} from {least.value:.2f}: IoU {_ratio(hits, union)}, precision "
+            text += f"{_ratio(hits, (found & counted).sum())}, recall {_ratio(hits, true.sum())}"
+        probability = to_rgb_array(chance[None].expand(3, -1, -1))
+        pictures = [to_rgb_array(image), overlay(image, truth, opacity.value), overlay(image, shown, opacity.value)]
+        titles = ["photo", "truth", "prediction", "errors" if kind.value == "all" else "false, missed (black)"]
+        return plot_mosaic([[*pictures, errors, probability]], [[*titles, "probability"]]), text
 
-    return _explorer([rank, least], draw)
+    return Explorer([by, rank, kind, least, opacity], draw)
 
 
-def _explorer(controls: list[widgets.Widget], draw: Callable[[], Figure]) -> widgets.VBox:
-    picture = widgets.Image(format="png")
+def explore_features(model: nn.Module, inputs: Tensor, images: Tensor, masks: Tensor, shown: int = 5) -> Explorer:
+    """Feature maps of a trained `helpers.model.UNet`, and what cutting one skip does to its answer.
 
-    def redraw(_change=None) -> None:
-        buffer = BytesIO()
-        draw().savefig(buffer, format="png", dpi=90)
-        picture.value = buffer.getvalue()
+    Args:
+        inputs: normalized images (N, 3, H, W). images: the same to look at. masks: (N, H, W).
+        shown: number of channels in the picture.
+    """
+    model = model.cpu().eval()
+    layers = {"stem": model.stem, **{f"down {k + 1}": layer for k, layer in enumerate(model.downs)}}
+    layers |= {f"up {k + 1}": layer for k, layer in enumerate(model.ups)}
+    skips = {"none": None} | {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
+    which = widgets.IntSlider(min=1, max=len(images), description="Image", continuous_update=False)
+    cut = widgets.Dropdown(options=list(skips), description="Cut skip")
+    layer = widgets.Dropdown(options=list(layers), description="Maps of")
+    start = widgets.IntSlider(min=1, max=1, description="From channel", continuous_update=False)
 
-    for control in controls:
-        control.observe(redraw, "value")
-    redraw()
-    return widgets.VBox([widgets.HBox(controls), picture])
+    def forward(image: Tensor, silenced: nn.Module | None, watched: nn.Module) -> tuple[Tensor, Tensor]:
+        kept: list[Tensor] = []
+        hooks = [watched.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))]
+        if silenced is not None:
+            silence = silenced.register_forward_pre_hook(lambda _layer, args: (args[0], torch.zeros_like(args[1])))
+            hooks.append(silence)
+        try:
+            with torch.inference_mode():
+                return model(image[None])[0].argmax(dim=0), kept[0]
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def draw() -> tuple[Figure, str]:
+        i = which.value - 1
+        whole, _ = forward(inputs[i], None, model.stem)
+        answer, maps = forward(inputs[i], skips[cut.value], layers[layer.value])
+        start.max = max(1, len(maps) - shown + 1)
+        first = start.value - 1
+        of_class = [_image_iou(some, masks[i]) for some in (whole, answer)]
+        pictures = [to_rgb_array(images[i]), *(overlay(images[i], m) for m in (masks[i], whole, answer))]
+        pictures.append(error_map(images[i], whole, answer))
+        titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
+        features = [_gray(channel) for channel in maps[first : first + shown]]
+        numbers = [f"{layer.value}, channel {first + k + 1}" for k in range(len(features))]
+        text = f"mIoU of the whole network {of_class[0].nanmean():.3f}, cut {of_class[1].nanmean():.3f}. IoU of border "
+        text += f"{of_class[0][2]:.3f}, cut {of_class[1][2]:.3f}. {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
+        return plot_mosaic([pictures, features], [titles, numbers], side=1.5), text
+
+    return Explorer([which, cut, layer, start], draw)
+
+
+def _image_iou(answer: Tensor, mask: Tensor) -> Tensor:
+    confusion = ConfusionMatrix()
+    confusion.update(answer[None], mask[None])
+    return confusion.iou()
+
+
+def _ratio(part: Tensor, whole: Tensor) -> str:
+    return f"{part / whole:.3f}" if whole else "undefined"
+
+
+def _gray(channel: Tensor) -> Tensor:
+    low, high = channel.min(), channel.max()
+    return ((channel - low) / (high - low).clamp(min=1e-6))[..., None].expand(-1, -1, 3).numpy()

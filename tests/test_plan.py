@@ -65,7 +65,7 @@ def test_receptive_field_is_where_the_gradient_is_not_zero(plan):
 
 @pytest.mark.parametrize("numbers", [(100, 16, 4, 3), (128, 16, 4, 2), (128, 0, 4, 3), (128, 16, 0, 3)])
 def test_impossible_plans_are_refused(numbers):
-    with pytest.raises(ValueError, match="divisible|odd"):
+    with pytest.raises(ValueError, match=r"divisible|odd"):
         UNetPlan(*numbers)
 
 
