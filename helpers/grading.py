@@ -143,6 +143,7 @@ def junit(results: dict[str, list[Result] | str]) -> ElementTree.ElementTree:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, help="notebooks, or folders of them")
     parser.add_argument("--junit", type=Path, help="also write this JUnit XML file")

@@ -18,6 +18,8 @@ QUESTION = re.compile(
 
 @dataclass(frozen=True)
 class Option:
+    """An answer to choose, and why it is right or wrong."""
+
     text: str
     right: bool
     why: str
@@ -25,6 +27,8 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
+    """A question with its options, of which one or several are right."""
+
     text: str
     options: list[Option]
 

@@ -157,7 +157,7 @@ def explore_unet(photo: Tensor) -> Explorer:
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
-    runs = widgets.SelectMultiple(options=names, value=names[:2], description="Runs", rows=6)
+    runs = widgets.SelectMultiple(options=names, value=names[:3], description="Runs", rows=6)
     smooth = widgets.IntSlider(min=1, max=9, description="Mean of, epochs", continuous_update=False)
     longest = max(len(history["val_loss"]) for history in histories.values())
     first = widgets.IntSlider(min=1, max=max(1, longest - 2), description="From epoch", continuous_update=False)

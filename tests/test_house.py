@@ -23,6 +23,16 @@ MAY_IMPORT = {
     "sketch.scene": {"sketch"},
     "model": set(),
     "metrics": set(),
+    "checks": set(),
+    "checks.verdict": set(),
+    "checks.data": {"checks", "data", "metrics"},
+    "checks.blocks": {"checks", "model"},
+    "checks.training": {"checks", "data"},
+    "checks.metrics": {"checks", "data", "metrics"},
+    "checks.analysis": {"checks", "data", "experiments"},
+    "quiz": set(),
+    "grading": {"checks", "source"},
+    "plan": {"visualization"},
     "source": {"sketch"},
     "data": {"source"},
     "checkpoint": {"model", "source"},
@@ -33,7 +43,7 @@ MAY_IMPORT = {
     "experiments": {"calibration", "checkpoint", "data", "metrics", "model", "report", "source", "training"},
     "tables": {"data", "report"},
     "visualization": {"data", "metrics"},
-    "widgets": {"data", "metrics", "visualization"},
+    "widgets": {"data", "metrics", "plan", "visualization"},
 }
 
 

@@ -129,7 +129,7 @@ def test_unet_designer_says_the_plan(explorers):
 
 
 def test_runs_explorer_names_the_best_epoch(explorers):
-    assert explorers["runs"].text.value.startswith("a: best validation mIoU 0.500, epoch 2")
+    assert explorers["runs"].text.value.startswith("a: best validation mIoU 0.500, epoch 2; b: ")
 
 
 def test_prediction_explorer_sorts_and_thresholds(predicted):

@@ -1,4 +1,4 @@
-"""Typical wrong answers to the exercises, each with words of the hint that it must get, for `test_exercises.py`."""
+"""Typical wrong answers to the exercises, each with words of the hint that it must get, for `test_checks.py`."""
 
 DOUBLE_CONV = """
 class DoubleConv(nn.Sequential):

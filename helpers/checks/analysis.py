@@ -15,6 +15,7 @@ from helpers.experiments import Experiment
 
 @exercise("06.1")
 def calibration_part(guess: float) -> str:
+    """One bin's part of the expected calibration error."""
     guess = number(guess)
     if close(guess, 0.03, 1e-3):
         return "A bin's distance counts by the share of pixels that fall into it."
@@ -27,6 +28,7 @@ def calibration_part(guess: float) -> str:
 
 @exercise("06.2")
 def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
+    """Where answers are wrong, bool (N, H, W)."""
     truth = torch.tensor([[[0, 1, 2, IGNORE_INDEX], [0, 0, 1, 1]]])
     answers = torch.tensor([[[0, 2, 2, 1], [1, 0, 1, 0]]])
     errors = tensor(ask(function, answers.clone(), truth.clone()), (1, 2, 4)).bool()
@@ -42,6 +44,7 @@ def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
 
 @exercise("06.3")
 def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
+    """An answer of which only the largest connected pet (with its border) is left."""
     answer = torch.ones(12, 16, dtype=torch.int64)
     answer[2:8, 2:8], answer[3:7, 3:7] = 2, 0  # a pet with its border, the largest piece
     answer[2:8, 11:15] = 0  # a pet without border: more pet pixels than above, fewer in all
@@ -69,6 +72,7 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
 
 @exercise("06.4")
 def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> str:
+    """For each image, the share of pixels that are sure and wrong."""
     confidence = torch.tensor([[[0.99, 0.99, 0.6, 0.5]], [[0.97, 0.4, 0.99, 0.99]]])
     answers = torch.tensor([[[0, 1, 2, 1]], [[0, 1, 2, 1]]])
     truth = torch.tensor([[[1, 1, 0, 1]], [[1, 0, 0, 1]]])
@@ -85,6 +89,7 @@ def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) 
 
 @exercise("07.1")
 def spread_of_difference(guess: float) -> str:
+    """The standard deviation of the difference of two runs."""
     guess = number(guess)
     if close(guess, 0.01 * 2**0.5, 3e-4):
         return "So a difference of single runs is noisier than either run."
@@ -99,6 +104,7 @@ def spread_of_difference(guess: float) -> str:
 
 @exercise("07.2")
 def effect_of(function: Callable[[Sequence[float], Sequence[float], float], tuple[float, float]]) -> str:
+    """An effect and its standard error."""
     scores, baseline, luck = [0.62, 0.64, 0.63, 0.61], [0.60, 0.61], 0.01
     result = ask(function, list(scores), list(baseline), luck)
     if not isinstance(result, tuple) or len(result) != 2:
@@ -118,6 +124,7 @@ def effect_of(function: Callable[[Sequence[float], Sequence[float], float], tupl
 
 @exercise("07.3")
 def seeds_needed(function: Callable[[float, float], int]) -> str:
+    """The number of seeds that shows an effect."""
     for effect, luck in ((0.010, 0.010), (0.020, 0.007), (0.005, 0.012)):
         n, wanted = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
         whole = -(-wanted // 1) if abs(wanted - round(wanted)) > 1e-6 else round(wanted)
@@ -133,6 +140,7 @@ def seeds_needed(function: Callable[[float, float], int]) -> str:
 
 @exercise("07.4")
 def both_changes(experiment: Any) -> str:
+    """An `Experiment` with two changes."""
     if not isinstance(experiment, Experiment):
         raise Hint(f"An Experiment is asked for, not {type(experiment).__name__}.")
     default = Experiment()

@@ -11,6 +11,7 @@ from helpers.checks.verdict import Hint, Unanswered, ask, exercise
 
 @exercise("03.1")
 def double_conv(block: type[nn.Module]) -> str:
+    """DoubleConv: convolution, normalization, ReLU, twice."""
     mine = build(block, 3, 16)
     x = torch.rand(2, 3, 12, 20)
     same_shape(ask(mine, x), (2, 16, 12, 20), "padding")
@@ -26,6 +27,7 @@ def double_conv(block: type[nn.Module]) -> str:
 
 @exercise("03.2")
 def down(block: type[nn.Module]) -> str:
+    """Down: pooling and DoubleConv."""
     mine = build(block, 4, 8)
     x = torch.rand(2, 4, 12, 20)
     same_shape(ask(mine, x), (2, 8, 6, 10), "what halves height and width?")
@@ -37,6 +39,7 @@ def down(block: type[nn.Module]) -> str:
 
 @exercise("03.3")
 def up(block: type[nn.Module]) -> str:
+    """Up: a step up, the skip, and DoubleConv."""
     mine, theirs = build(block, 8, 4), helpers.model.Up(8, 4)
     x, skip = torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
     same_shape(ask(mine, x, skip), (2, 4, 12, 20), "what doubles height and width?")
@@ -52,6 +55,7 @@ def up(block: type[nn.Module]) -> str:
 
 @exercise("03.4")
 def unet(network: type[nn.Module]) -> str:
+    """The whole network, compared with `helpers.model.UNet` on the same weights."""
     mine, theirs = build(network), helpers.model.UNet()
     images = torch.rand(2, 3, 32, 48)
     logits = ask(mine, images)
@@ -70,6 +74,7 @@ def unet(network: type[nn.Module]) -> str:
 
 @exercise("03.5")
 def additive_up(block: type[nn.Module]) -> str:
+    """Up with addition in place of concatenation."""
     mine, theirs = build(block, 8, 4), helpers.model.Up(8, 4)
     x, skip = torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
     same_shape(ask(mine, x, skip), (2, 4, 12, 20), "the shape is that of Up")
@@ -107,10 +112,12 @@ def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
 
 
 def parameters(module: nn.Module) -> int:
+    """The number of trainable values."""
     return sum(p.numel() for p in module.parameters())
 
 
 def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
+    """Raise `Hint` that names the first axis that differs."""
     for axis, got, want in zip(("batch", "channels", "height", "width"), output.shape, wanted, strict=True):
         if got != want:
             raise Hint(f"The output's {axis} is {got}, and should be {want}: {cause}")

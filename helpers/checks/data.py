@@ -15,6 +15,7 @@ from helpers.metrics import ConfusionMatrix
 
 @exercise("01.1")
 def all_pet(guess: float, masks: Tensor) -> str:
+    """The mIoU of "pet everywhere"."""
     guess, share = number(guess), (masks == 0).double().mean().item()
     if abs(guess - share) < 0.02 < abs(guess - share / 3):
         raise Hint("That is its accuracy. What is the IoU of the two classes that never occur in its answer?")
@@ -25,6 +26,7 @@ def all_pet(guess: float, masks: Tensor) -> str:
 
 @exercise("01.2")
 def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
+    """Class indices from a trimap, ValueError for values that are not 1, 2 or 3."""
     trimap = np.array([[1, 2, 3], [3, 2, 1]], dtype=np.uint8)
     labels = tensor(ask(function, trimap.copy()), (2, 3))
     if labels.min() == 1:
@@ -46,6 +48,7 @@ def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
 
 @exercise("01.3")
 def class_weights(function: Callable[[Tensor], Tensor]) -> str:
+    """One weight for each class, so that all count alike."""
     for shares in (torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.3, 0.6, 0.1])):
         weights, wanted = tensor(ask(function, shares.clone()), (3,)), 1 / (3 * shares)
         if close(weights / weights.sum(), shares):
@@ -60,6 +63,7 @@ def class_weights(function: Callable[[Tensor], Tensor]) -> str:
 
 @exercise("01.4")
 def blind_guess(guess: Tensor, pairs: Pairs) -> str:
+    """One mask for all images, blind to the photo, that beats the mean mask."""
     tensor(guess, tuple(pairs.masks.shape[1:]))
     found = set(guess.unique().tolist())
     if not found <= {0, 1, 2}:
@@ -79,6 +83,7 @@ def blind_guess(guess: Tensor, pairs: Pairs) -> str:
 
 @exercise("02.1")
 def padding_share(guess: float) -> str:
+    """The share of a letterboxed square that is padding."""
     guess = number(guess)
     if close(guess, 0.4, 1e-3):
         return "A photo whose sides differ by a factor s fills 1/s of the square."
@@ -89,6 +94,7 @@ def padding_share(guess: float) -> str:
 
 @exercise("02.2")
 def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> str:
+    """A mirror for photo and mask together, in half of the calls."""
     image = torch.arange(3 * 4 * 5).reshape(3, 4, 5)
     mask = torch.arange(4 * 5).reshape(4, 5)
     versions = {"as it is": (image, mask), "mirrored": (image.flip(-1), mask.flip(-1))}
@@ -123,6 +129,7 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
 
 @exercise("02.4")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
+    """A photo and its mask in a square, without distortion."""
     for width, height in ((60, 40), (30, 64)):
         values = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
         mask = np.zeros((height, width), dtype=np.uint8)
@@ -154,6 +161,7 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
 
 @exercise("02.3")
 def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
+    """A mask made small and large again."""
     mask = torch.zeros(50, 70, dtype=torch.uint8)
     mask[10:40, 15:60], mask[15:35, 20:55] = 2, 1
     mask[0, 0] = IGNORE_INDEX
@@ -176,6 +184,7 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
 
 @exercise("02.5")
 def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
+    """A stratified split: training and validation rows."""
     breeds = torch.arange(10).repeat_interleave(8)[torch.randperm(80, generator=torch.Generator().manual_seed(0))]
     for seed in (0, 1):
         parts = ask(function, breeds.clone(), seed)

@@ -12,6 +12,7 @@ from helpers.metrics import ConfusionMatrix, iou
 
 @exercise("05.2")
 def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    """A confusion matrix, int64 (C, C), rows = truth; 255 in the truth does not count."""
     generator = torch.Generator().manual_seed(0)
     truth = torch.randint(3, (4, 9, 9), generator=generator)
     prediction = torch.where(torch.rand(truth.shape, generator=generator) < 0.6, truth, (truth + 1) % 3)
@@ -32,6 +33,7 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
 
 @exercise("05.1")
 def class_iou(function: Callable[[Tensor], Tensor]) -> str:
+    """The IoU of each class from a confusion matrix, NaN where a class is absent."""
     matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 0]])
     values, areas = tensor(ask(function, matrix.clone()), (3,)), matrix.sum(dim=1)
     if close(values, matrix.diag() / areas):
@@ -52,6 +54,7 @@ def class_iou(function: Callable[[Tensor], Tensor]) -> str:
 
 @exercise("05.3")
 def pixel_accuracy(guess: float) -> str:
+    """Pixel accuracy from an accuracy over one-hot channels."""
     guess = number(guess)
     if close(guess, 0.85, 1e-3):
         return "One error in seven pixels looks like one in ten."
@@ -64,6 +67,7 @@ def pixel_accuracy(guess: float) -> str:
 
 @exercise("05.4")
 def shifted_iou(function: Callable[[int], float]) -> str:
+    """The IoU of a square of n px that is predicted one pixel aside."""
     values = [number(ask(function, n)) for n in (2, 4, 8, 16, 32)]
     if close(torch.tensor(values), torch.tensor([(n - 1) / n for n in (2, 4, 8, 16, 32)])):
         raise Hint("That is the share of the object that is still covered. The union is larger than the object.")
@@ -79,6 +83,7 @@ def shifted_iou(function: Callable[[int], float]) -> str:
 
 @exercise("05.5")
 def weighted_iou(function: Callable[[Tensor], float]) -> str:
+    """The IoUs of the classes, each weighted by its share of the true pixels."""
     matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 20]])
     value, values = number(ask(function, matrix.clone())), iou(matrix)
     true, predicted = (matrix.sum(dim=k) / matrix.sum() for k in (1, 0))

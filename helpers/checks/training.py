@@ -14,6 +14,7 @@ from helpers.data import IGNORE_INDEX
 
 @exercise("04.2")
 def first_loss(guess: float) -> str:
+    """The first loss of a network that knows nothing."""
     guess = number(guess)
     if close(guess, math.log(37), 5e-3):
         return "The truth does not matter, only the number of classes."
@@ -28,6 +29,7 @@ def first_loss(guess: float) -> str:
 
 @exercise("04.1")
 def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], float]) -> str:
+    """One step of training: the loss, and weights that have moved as they should."""
     model, images, masks = toy()
     mine, theirs = copy.deepcopy(model), copy.deepcopy(model)
     optimizers = [torch.optim.SGD(network.parameters(), lr=0.5) for network in (mine, theirs)]
@@ -58,6 +60,7 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
 
 @exercise("04.3")
 def best_epoch(function: Callable[[dict[str, list[float]]], int]) -> str:
+    """The epoch with the best validation mIoU, counted from 1."""
     history = {
         "train_loss": [1.0, 0.8, 0.6, 0.5, 0.3],
         "val_loss": [1.1, 0.7, 0.9, 1.0, 1.2],
@@ -76,6 +79,7 @@ def best_epoch(function: Callable[[dict[str, list[float]]], int]) -> str:
 
 @exercise("04.4")
 def accumulated_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, int], None]) -> str:
+    """A step over parts of a batch, with the gradients of the whole."""
     model, images, masks = toy()
     masks = masks.clamp(max=2)  # equal numbers of valid pixels, so that a mean of means is the mean
     mine, theirs = copy.deepcopy(model), copy.deepcopy(model)
