@@ -68,20 +68,17 @@ def quiz(path: str | Path) -> widgets.VBox:
 
 
 def _form(number: int, question: Question) -> widgets.VBox:
-    head = widgets.HTML(f"<b>Question {number}.</b> {_html(question.text)}")
-    texts = [_plain(option.text) for option in question.options]
-    wide = {"width": "auto"}
-    if question.single:
-        radio = widgets.RadioButtons(options=texts, value=None, layout=wide)
-        controls = [radio]
-    else:
-        controls = [widgets.Checkbox(description=text, indent=False, layout=wide) for text in texts]
+    how = "Choose one." if question.single else "Choose all that apply."
+    head = widgets.HTML(f"<b>Question {number}.</b> {_html(question.text)} {how}")
+    boxes = [
+        widgets.Checkbox(description=_plain(option.text), indent=False, layout={"width": "auto"})
+        for option in question.options
+    ]  # for single answers, too: JupyterLab keeps the arrow keys of radio buttons for itself
     button = widgets.Button(description=f"Check {number}")
     feedback = widgets.HTML()
 
     def check(_button: widgets.Button) -> None:
-        values = [text == radio.value for text in texts] if question.single else [box.value for box in controls]
-        chosen = [option for option, value in zip(question.options, values, strict=True) if value]
+        chosen = [option for option, box in zip(question.options, boxes, strict=True) if box.value]
         lines = [f"{'✓ Right' if o.right else '✗ Wrong'}: {_html(o.text)} {_html(o.why)}" for o in chosen]
         if not chosen:
             lines = ["Choose something first."]
@@ -90,7 +87,7 @@ def _form(number: int, question: Question) -> widgets.VBox:
         feedback.value = "".join(f"<div>{line}</div>" for line in lines)
 
     button.on_click(check)
-    return widgets.VBox([head, *controls, button, feedback])
+    return widgets.VBox([head, *boxes, button, feedback])
 
 
 def _html(text: str) -> str:

@@ -59,8 +59,8 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
     breeds = [part.names[i].rsplit("_", 1)[0] for part, i in rows]
     border = [100 * (part.masks[i] == 2).float().mean().item() for part, i in rows]
     top = int(max(border)) + 1
-    split = widgets.Dropdown(options=["all", *(part.split for part in lists)], description="List")
-    breed = widgets.Dropdown(options=["all", *sorted(set(breeds))], description="Breed")
+    split = _choice(["all", *(part.split for part in lists)], "List")
+    breed = _choice(["all", *sorted(set(breeds))], "Breed")
     share = widgets.IntRangeSlider(min=0, max=top, value=(0, top), description="Border, %", continuous_update=False)
     page = widgets.IntSlider(min=1, max=1, description="Page", continuous_update=False)
 
@@ -100,7 +100,7 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
 def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
     """Move a photo, and its mask with it or wrongly. Shapes: uint8 (3, S, S) and class indices (S, S)."""
     ways = {"along, nearest (right)": "right", "not at all (wrong)": "stays", "along, bilinear (wrong)": "bilinear"}
-    way = widgets.Dropdown(options=ways, description="Mask moves")
+    way = _choice(ways, "Mask moves")
     angle = widgets.IntSlider(min=-45, max=45, step=5, value=15, description="Turn, degrees", continuous_update=False)
     scale = widgets.FloatSlider(min=0.5, max=2, step=0.1, value=1.2, description="Scale", continuous_update=False)
     mirror = widgets.Checkbox(description="Mirror", indent=False)
@@ -157,20 +157,23 @@ def explore_unet(photo: Tensor) -> Explorer:
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
-    runs = widgets.SelectMultiple(options=names, value=names[:3], description="Runs", rows=6)
+    runs = [_choice(["none", *names], f"Run {k}") for k in (1, 2, 3)]
+    for control, name in zip(runs, names, strict=False):
+        control.value = name
     smooth = widgets.IntSlider(min=1, max=9, description="Mean of, epochs", continuous_update=False)
     longest = max(len(history["val_loss"]) for history in histories.values())
     first = widgets.IntSlider(min=1, max=max(1, longest - 2), description="From epoch", continuous_update=False)
 
     def draw() -> tuple[Figure, str]:
-        shown = {name: histories[name] for name in runs.value} or {names[0]: histories[names[0]]}
+        chosen = [control.value for control in runs if control.value != "none"] or names[:1]
+        shown = {name: histories[name] for name in chosen}
         lines = []
         for name, history in shown.items():
             best = max(history["val_miou"])
             lines.append(f"{name}: best validation mIoU {best:.3f}, epoch {history['val_miou'].index(best) + 1}")
         return plot_history(shown, smooth.value, first.value), "; ".join(lines)
 
-    return Explorer([runs, smooth, first], draw)
+    return Explorer([*runs, smooth, first], draw)
 
 
 def explore_predictions(images: Tensor, masks: Tensor, probabilities: Tensor, names: Sequence[str]) -> Explorer:
@@ -184,9 +187,9 @@ def explore_predictions(images: Tensor, masks: Tensor, probabilities: Tensor, na
     confusion.update(answers, masks)
     of_class = iou(confusion.per_image)  # (N, C)
     scores = {"mIoU": of_class.nanmean(dim=1), **{f"IoU of {c}": of_class[:, k] for k, c in enumerate(CLASS_NAMES)}}
-    by = widgets.Dropdown(options=list(scores), description="Sorted by")
+    by = _choice(list(scores), "Sorted by")
     rank = widgets.IntSlider(min=1, max=len(images), description="Rank", continuous_update=False)
-    kind = widgets.Dropdown(options=["all", *CLASS_NAMES], description="Class")
+    kind = _choice(["all", *CLASS_NAMES], "Class")
     least = widgets.FloatSlider(min=0, max=1, step=0.05, value=0.5, description="Threshold", continuous_update=False)
     opacity = widgets.FloatSlider(min=0, max=1, step=0.1, value=0.5, description="Opacity", continuous_update=False)
 
@@ -232,8 +235,8 @@ def explore_features(model: nn.Module, inputs: Tensor, images: Tensor, masks: Te
     layers |= {f"up {k + 1}": layer for k, layer in enumerate(model.ups)}
     skips = {"none": None} | {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
     which = widgets.IntSlider(min=1, max=len(images), description="Image", continuous_update=False)
-    cut = widgets.Dropdown(options=list(skips), description="Cut skip")
-    layer = widgets.Dropdown(options=list(layers), description="Maps of")
+    cut = _choice(list(skips), "Cut skip")
+    layer = _choice(list(layers), "Maps of")
     start = widgets.IntSlider(min=1, max=1, description="From channel", continuous_update=False)
 
     def forward(image: Tensor, silenced: nn.Module | None, watched: nn.Module) -> tuple[Tensor, Tensor]:
@@ -266,6 +269,12 @@ def explore_features(model: nn.Module, inputs: Tensor, images: Tensor, masks: Te
         return plot_mosaic([pictures, features], [titles, numbers], side=1.5), text
 
     return Explorer([which, cut, layer, start], draw)
+
+
+def _choice(options: Sequence[str] | dict[str, str], label: str) -> widgets.SelectionSlider:
+    """One of several. (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)"""
+    pairs = list(options.items()) if isinstance(options, dict) else list(options)
+    return widgets.SelectionSlider(options=pairs, description=label, continuous_update=False)
 
 
 def _image_iou(answer: Tensor, mask: Tensor) -> Tensor:

@@ -37,10 +37,6 @@ def tags(cell) -> set[str]:
     return set(cell.metadata.get("tags", []))
 
 
-def has_exercises(path: Path) -> bool:
-    return path.name[:2] not in ("00", "08")  # the tour, and the clinic, which is one long exercise
-
-
 def lesson(notebook) -> list:
     """The cells without those of exercises and quiz, which have tests of their own."""
     asked = re.compile(r"\*\*Exercise \d|<summary>Solution|^## (?:Exercises|Quiz)|^Ours is in the next cell", re.M)
@@ -69,11 +65,22 @@ def test_opens_with_what_the_reader_needs_and_closes_with_what_was_learned(path)
         assert f"**{lead}**" in texts[0], lead
     assert re.search(r"about [\d.]+ (?:minutes?|seconds) on 2 CPU cores", texts[0])
     headings = [line for text in texts for line in text.splitlines() if line.startswith("## ")]
-    ending = ["## Summary", "## Exercises", "## Quiz"] if has_exercises(path) else ["## Summary", "## Quiz"]
+    ending = ["## Summary", "## Exercises", "## Quiz"]
+    if number == "08":  # the clinic is one long exercise
+        ending.remove("## Exercises")
     assert headings[-len(ending) :] == ending
     following = FOLDER / re.search(r"\]\(([^)]+)\)\s*$", texts[-1]).group(1)
     expected = {p.name[:2]: p for p in NOTEBOOKS}.get(f"{int(number) + 1:02d}", FOLDER / "../README.md")
     assert following.resolve() == expected.resolve()
+
+
+@every_notebook
+def test_each_objective_has_its_exercise(path):
+    texts = prose(load(path))
+    objectives = re.findall(r"^  (\d)\. ", texts[0], re.M)
+    exercises = re.findall(r"\*\*Exercise (\d):", "\n".join(texts))
+    assert exercises == ([] if path.name[:2] in ("00", "08") else objectives)
+    assert objectives == [str(k) for k in range(1, len(objectives) + 1)]
 
 
 @every_notebook

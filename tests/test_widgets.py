@@ -46,11 +46,9 @@ def other_value(control):
         return not control.value
     if isinstance(control, ipywidgets.IntRangeSlider):
         return control.min, control.value[1] - (control.value[1] - control.min) // 3
-    if isinstance(control, ipywidgets.SelectMultiple):
-        return control.options[1:]
-    if isinstance(control, ipywidgets.Dropdown | ipywidgets.SelectionSlider):
-        options = list(control.options.values()) if isinstance(control.options, dict) else list(control.options)
-        return options[(options.index(control.value) + 1) % len(options)]
+    if isinstance(control, ipywidgets.SelectionSlider):
+        values = [option[1] if isinstance(option, tuple) else option for option in control.options]
+        return values[(values.index(control.value) + 1) % len(values)]
     return control.value + control.step if control.value < control.max else control.value - control.step
 
 

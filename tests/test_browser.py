@@ -1,0 +1,201 @@
+"""The explorers and quizzes where people use them: JupyterLab in headless Chromium, driven by keyboard.
+
+Skipped only where there is no Chromium: `apt install chromium`, or `playwright install chromium`.
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Error, Locator, Page, sync_playwright
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+EXPLORERS = {"01": 1, "02": 1, "03": 1, "06": 2, "07": 1}  # how many each notebook has
+SHORT = {"07": {"EPOCHS": 1}}  # nbval runs it at full length
+TEXT_ONLY = ("Batch", "Border, %", "List", "Sorted by")  # one step need not change the picture
+SECONDS = 600  # for all cells of a notebook
+TOKEN = "tests"
+ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+DIGEST = """async image => {
+    const bytes = await (await fetch(image.src)).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return Array.from(digest).join(" ");
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+        path = next(filter(None, map(shutil.which, names)), playwright.chromium.executable_path)
+        if not Path(path).is_file():
+            pytest.skip("no Chromium: install it (apt install chromium, or playwright install chromium)")
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS.split())
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab of its own, on copies of the notebooks; gives its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "notebooks").mkdir()
+    for path in FOLDER.glob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        for name, value in SHORT.get(path.name[:2], {}).items():
+            text, count = re.subn(rf'"{name} = \d+', f'"{name} = {value}', text)
+            assert count == 1, f"{path.name}: {name}"
+        (folder / "notebooks" / path.name).write_text(text, encoding="utf-8")
+    tracker = folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text('{"windowingMode": "none"}')  # else cells out of sight are not drawn
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME", "DATA")}
+    own |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+    }
+    options = [
+        "--no-browser",
+        "--allow-root",
+        f"--ServerApp.port={port}",
+        f"--ServerApp.root_dir={folder / 'notebooks'}",
+        f"--IdentityProvider.token={TOKEN}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.news_url=None",
+    ]
+    with open(folder / "log.txt", "w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait(lambda: answers(address), 120, f"JupyterLab at {address}, see {folder / 'log.txt'}")
+            yield address
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def answers(address: str) -> bool:
+    try:
+        return bool(sessions(address) is not None)
+    except OSError:
+        return False
+
+
+def sessions(address: str) -> list[dict]:
+    with urllib.request.urlopen(f"{address}/api/sessions?token={TOKEN}") as reply:
+        return json.load(reply)
+
+
+def wait(condition, seconds: float, what: str) -> float:
+    """Seconds until the condition holds."""
+    start = time.perf_counter()
+    while not condition():
+        assert time.perf_counter() - start < seconds, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return time.perf_counter() - start
+
+
+def open_and_run(page: Page, lab: str, name: str) -> None:
+    page.goto(f"{lab}/lab/tree/{name}?token={TOKEN}&reset")
+    page.wait_for_selector(".jp-NotebookPanel-notebook", timeout=120_000)
+
+    def ready() -> bool:
+        kernels = [session["kernel"] for session in sessions(lab) if session["path"] == name]
+        return bool(kernels) and kernels[0]["connections"] > 0 and kernels[0]["execution_state"] == "idle"
+
+    wait(ready, 120, f"the kernel of {name}")
+    page.set_default_timeout(SECONDS * 1000)
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    page.set_default_timeout(30_000)
+    cells = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells")
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert all(cell["execution_count"] for cell in cells if cell["cell_type"] == "code" and cell["source"])
+
+
+def state(explorer: Locator) -> tuple[str, str]:
+    """The picture and the text of an explorer."""
+    for _ in range(20):
+        try:
+            digest = explorer.locator("img.widget-image").evaluate(DIGEST)
+            return digest, explorer.locator(".widget-html-content").last.inner_text()
+        except Error:  # the picture was exchanged while it was read
+            time.sleep(0.05)
+    raise AssertionError("the picture cannot be read")
+
+
+def moves(explorer: Locator) -> list[tuple[str, Locator, str, str]]:
+    """Of each control: its label, what takes the focus, a key that changes its value, and one that changes it back."""
+    found = []
+    for control in explorer.locator(".widget-hbox").first.locator("> *").all():
+        label = control.inner_text().split("\n")[0]
+        if control.locator(".noUi-handle").count():
+            handle = control.locator(".noUi-handle").last  # of a range: its upper end
+            top = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+            found.append((label, handle, *(("ArrowLeft", "ArrowRight") if top else ("ArrowRight", "ArrowLeft"))))
+        else:
+            found.append((label, control.locator("input[type=checkbox]"), "Space", "Space"))
+    return found
+
+
+def is_single_valued(handle: Locator) -> bool:
+    return handle.get_attribute("aria-valuemin") == handle.get_attribute("aria-valuemax") is not None
+
+
+@pytest.mark.parametrize("number", EXPLORERS)
+def test_explorers_follow_the_keyboard(number, browser, lab, capsys):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    name = next(FOLDER.glob(f"{number}_*.ipynb")).name
+    open_and_run(page, lab, name)
+    explorers = page.locator(".jp-OutputArea-output .widget-vbox:has(> img.widget-image)")
+    assert explorers.count() == EXPLORERS[number]
+    seconds = [(took, label) for explorer in explorers.all() for label, took in move_all(page, explorer)]
+    answer_quiz(page)
+    assert not errors, errors
+    page.close()
+    with capsys.disabled():
+        print(f"\n{name}: {len(seconds)} moves, the slowest {max(seconds)[0]:.2f} s ({max(seconds)[1]})", end=" ")
+
+
+def move_all(page: Page, explorer: Locator) -> list[tuple[str, float]]:
+    """Move every control there and back; the label, and the seconds until the answer was seen."""
+    explorer.scroll_into_view_if_needed()
+    answered = []
+    for label, control, key, back in moves(explorer):
+        assert label.strip(), "a control without a label"
+        for press in () if is_single_valued(control) else (key, back):
+            before = state(explorer)
+            part = slice(None) if label in TEXT_ONLY else slice(1)  # else the picture itself must change
+            control.focus()
+            page.keyboard.press(press)
+            took = wait(lambda b=before, p=part: state(explorer)[p] != b[p], 10, f"{label} to answer to {press}")
+            answered.append((label, took))
+    assert answered
+    return answered
+
+
+def answer_quiz(page: Page) -> None:
+    """Choose in the first question, by keyboard, and read the verdict."""
+    form = page.locator(".widget-vbox:has(> .widget-checkbox):has(> .widget-button)").first
+    form.scroll_into_view_if_needed()
+    form.locator("input[type=checkbox]").first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")  # from box to box
+    form.locator("button").focus()
+    page.keyboard.press("Space")
+    wait(lambda: re.search("✓ Right|✗ Wrong", form.inner_text()), 10, "the quiz to answer")
