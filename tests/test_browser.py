@@ -20,7 +20,7 @@ from playwright.sync_api import Error, Locator, Page, sync_playwright
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 EXPLORERS = {"01": 1, "02": 1, "03": 1, "06": 2, "07": 1}  # how many each notebook has
 SHORT = {"07": {"EPOCHS": 1}}  # nbval runs it at full length
-TEXT_ONLY = ("Batch", "Border, %", "List", "Sorted by")  # one step need not change the picture
+TEXT_ONLY = ("Batch", "Border, %", "Breed", "List", "Sorted by")  # one step need not change the picture
 SECONDS = 600  # for all cells of a notebook
 TOKEN = "tests"
 ARGUMENTS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
