@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import SlidesExporter
+from traitlets.config import Config
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -132,3 +134,22 @@ def test_links_lead_somewhere(path):
     for text in prose(load(path)):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
             assert (path.parent / target).exists(), target
+
+
+@every_notebook
+def test_cells_marked_for_slides_make_a_lecture(path):
+    """The command of TEACHING.md: a slide for each mark, no exercise on it, and drawing code hidden."""
+    notebook = load(path)
+    kinds = [cell.metadata.slideshow.slide_type for cell in notebook.cells]
+    assert set(kinds) <= {"slide", "fragment", "skip"} and kinds[0] == "slide"
+    for cell, kind in zip(notebook.cells, kinds, strict=True):
+        assert kind == "skip" or not tags(cell) & {"exercise", "check", "quiz"}
+    settings = Config()
+    settings.TagRemovePreprocessor.remove_input_tags = {"plot"}
+    html, _ = SlidesExporter(config=settings).from_notebook_node(notebook)
+    shown = html.count("<section>") // 2  # reveal.js nests them
+    assert 6 <= shown == kinds.count("slide") <= 20
+    plots = [cell for cell in code(notebook) if "plot" in tags(cell)]
+    assert all("plt." in cell.source for cell in plots)
+    shown_code = [cell for cell in code(notebook) if cell.metadata.slideshow.slide_type != "skip"]
+    assert html.count('<div class="jp-CodeMirrorEditor') == len(shown_code) - len(plots)
