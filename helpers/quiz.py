@@ -62,9 +62,16 @@ def read_quiz(path: str | Path) -> list[Question]:
     return questions
 
 
-def quiz(path: str | Path) -> widgets.VBox:
+class Quiz(widgets.VBox):
+    """Questions as forms; saved without a kernel, a line of text."""
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        return dict(super()._repr_mimebundle_(**options)) | {"text/plain": "Run this cell to answer the quiz."}
+
+
+def quiz(path: str | Path) -> Quiz:
     """A form for the quiz of a notebook: choose, press the button, and read about each option that you chose."""
-    return widgets.VBox([_form(k, question) for k, question in enumerate(read_quiz(path), start=1)])
+    return Quiz([_form(k, question) for k, question in enumerate(read_quiz(path), start=1)])
 
 
 def _form(number: int, question: Question) -> widgets.VBox:

@@ -113,6 +113,7 @@ def test_outputs_are_one_clean_run_on_the_drawn_pets(path):
     outputs = [output for cell in code(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     text = json.dumps(notebook)
+    assert "widget-view" not in text, "a widget shows an error without its kernel; its picture or text must stand alone"
     assert "Dataset: Oxford" not in text, "an output was made with photographs"
     assert not any("execution" in cell.metadata for cell in notebook.cells), "timestamps"
     assert path.stat().st_size < 1e6

@@ -1,13 +1,13 @@
 """Time of each notebook from fresh caches, and the peak memory of its kernel: python tests/benchmarks/notebooks.py
 
-Outputs in the repository stay as they are; `python tests/benchmarks/notebooks.py notebooks` replaces them by
+Outputs in the repository stay as they are; `python tests/benchmarks/notebooks.py --out notebooks` replaces them by
 those of this one clean run, for a commit. With PETS_DATA set it runs on that dataset (whose photographs must stay
 out). Checks the targets: 10 minutes together and 4 minutes each on the drawn pets; 2.5 GB for notebook 04.
 """
 
+import argparse
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 ROOT = Path(__file__).resolve().parents[2]
+WIDGET = "application/vnd.jupyter.widget-view+json"
 MEMORY = """
 from pathlib import Path as _Path
 import sys as _sys
@@ -44,12 +45,17 @@ def run(path: Path, out: Path | None) -> tuple[float, float]:
     if out:
         notebook.cells.pop()
         notebook.metadata.pop("widgets", None)
+        for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+            output.get("data", {}).pop(WIDGET, None)  # without a kernel an error; its picture or text stays
         notebook, _ = CoalesceStreamsPreprocessor(enabled=True).preprocess(notebook, {})
         nbformat.write(notebook, out / path.name)
     return seconds, peak
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder for the executed notebooks")
+    out = parser.parse_args().out
     aside = Path(tempfile.mkdtemp(prefix="kept-", dir=ROOT))
     kept = []
     try:
@@ -57,7 +63,6 @@ def main() -> None:
             if (ROOT / name).exists():
                 (ROOT / name).rename(aside / name)
                 kept.append(name)
-        out = Path(sys.argv[1]) if len(sys.argv) > 1 else None
         rows = {path.stem: run(path, out) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     finally:
         for name in kept:
