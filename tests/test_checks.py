@@ -17,7 +17,7 @@ from wrong_answers import WRONG
 from helpers.source import Source
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] != "00"]
+NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] not in ("00", "08")]
 FOLD = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
 SHORT = {"04": {"EPOCHS": 1}, "07": {"EPOCHS": 1}}  # no exercise depends on these
 
