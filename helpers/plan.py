@@ -100,7 +100,7 @@ def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
     photo: RGB (3, size, size), uint8 or float in 0..1.
     """
     figure = Figure(figsize=(9.5, 3.6), dpi=90)
-    _draw_network(figure.add_axes((0.01, 0.04, 0.5, 0.86)), plan)
+    _draw_network(figure.add_axes((0.01, 0.04, 0.5, 0.84)), plan)
     ax = figure.add_axes((0.53, 0.12, 0.21, 0.76))
     _draw_field(ax, plan, to_rgb_array(photo))
     ax = figure.add_axes((0.8, 0.16, 0.17, 0.68))
@@ -144,7 +144,7 @@ def _draw_network(ax: Axes, plan: UNetPlan) -> None:
     ax.set_xlim(-gap, width + gap)
     ax.set_ylim(top + 2 * gap, -gap)
     ax.set_axis_off()
-    ax.set_title("Height: pixels, width: channels, to scale. Blue encodes, green decodes, gray skips.", fontsize=9)
+    ax.set_title("Height: pixels, width: channels, to scale.\nBlue encodes, green decodes, gray skips.", fontsize=9)
 
 
 def _draw_field(ax: Axes, plan: UNetPlan, photo: np.ndarray) -> None:

@@ -86,7 +86,7 @@ def _form(number: int, question: Question) -> widgets.VBox:
 
     def check(_button: widgets.Button) -> None:
         chosen = [option for option, box in zip(question.options, boxes, strict=True) if box.value]
-        lines = [f"{'✓ Right' if o.right else '✗ Wrong'}: {_html(o.text)} {_html(o.why)}" for o in chosen]
+        lines = [f"{'✓ Right' if o.right else '✗ Wrong'}: <i>{_html(o.text)}</i> {_html(o.why)}" for o in chosen]
         if not chosen:
             lines = ["Choose something first."]
         elif all(o.right for o in chosen) and len(chosen) < sum(o.right for o in question.options):
