@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import re
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ class Result:
 def grade(path: Path, seconds_per_cell: int = 60, notebooks: Path = HOME / "notebooks") -> list[Result]:
     """The results of all exercises of one student's notebook, in order.
 
-    Raises ValueError that names the file if it is no notebook, or none of this series.
+    Raises ValueError if the file is no notebook, or none of this series, or if the time limit is too short for this
+    machine to run the lesson.
     """
     try:
         student = nbformat.read(path, as_version=4)
@@ -85,26 +87,45 @@ def _exercises(notebook: nbformat.NotebookNode) -> Iterable[tuple[str, str]]:
 
 def _run(notebook: nbformat.NotebookNode, seconds_per_cell: int) -> dict[str, tuple[str, str]]:
     """Run a notebook and read its checks: state and text by the check's source."""
+    started: dict[int, float] = {}
+    stopped: set[int] = set()  # positions of the cells that reached the limit
+
+    def note_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        started[cell_index] = time.monotonic()
+
+    def note_end(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict) -> None:
+        if time.monotonic() - started[cell_index] >= seconds_per_cell:
+            stopped.add(cell_index)
+
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
             timeout=seconds_per_cell,
             interrupt_on_timeout=True,
             allow_errors=True,
+            on_cell_execute=note_start,
+            on_cell_executed=note_end,
             resources={"metadata": {"path": folder}},
         )
         with contextlib.suppress(DeadKernelError):  # what was checked until then counts
             client.execute()
+    for i in stopped:
+        cell = notebook.cells[i]
+        if not {"exercise", "check"} & set(cell.metadata.get("tags", [])):
+            raise ValueError(
+                f"a cell of the lesson itself took more than {seconds_per_cell} s: grade again with larger --seconds"
+                f" ({cell.source.splitlines()[0]})"
+            )
     results = {}
-    for answer, check in zip(notebook.cells, notebook.cells[1:], strict=False):
+    for i, (answer, check) in enumerate(itertools.pairwise(notebook.cells)):
         if "check" not in check.metadata.get("tags", []):
             continue
         verdicts = VERDICT.findall("".join(output.get("text", "") for output in check.outputs))
-        stopped = [output for cell in (answer, check) for output in cell.outputs if output.output_type == "error"]
-        if stopped and stopped[0].ename == "KeyboardInterrupt":
+        errors = [output for cell in (answer, check) for output in cell.outputs if output.output_type == "error"]
+        if {i, i + 1} & stopped:
             results[check.source] = WRONG, f"It was stopped after {seconds_per_cell} s."
-        elif stopped:
-            results[check.source] = WRONG, f"{stopped[0].ename}: {stopped[0].evalue}"
+        elif errors:
+            results[check.source] = WRONG, f"{errors[0].ename}: {errors[0].evalue}"
         elif len(verdicts) == 1:
             results[check.source] = verdicts[0][1:]
         elif verdicts:

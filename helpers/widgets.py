@@ -11,6 +11,7 @@ from io import BytesIO
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
@@ -48,7 +49,9 @@ class Explorer(widgets.VBox):
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
         bundle = dict(super()._repr_mimebundle_(**options))
-        bundle["image/png"] = b64encode(self.picture.value).decode()
+        small = BytesIO()
+        Image.open(BytesIO(self.picture.value)).convert("RGB").save(small, format="jpeg", quality=85)
+        bundle["image/jpeg"] = b64encode(small.getvalue()).decode()
         bundle["text/plain"] = "Run this cell to move the controls: " + ", ".join(self.controls)
         return bundle
 

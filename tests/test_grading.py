@@ -57,6 +57,11 @@ def test_an_untouched_notebook_is_unanswered():
     assert [result.state for result in grade(short)] == [UNANSWERED] * 4
 
 
+def test_a_limit_too_short_for_the_lesson_is_said():
+    with pytest.raises(ValueError, match="larger --seconds"):
+        grade(NOTEBOOK, seconds_per_cell=1)
+
+
 def test_a_file_that_is_no_notebook_is_named(tmp_path):
     broken, foreign = tmp_path / "broken.ipynb", tmp_path / "foreign.ipynb"
     broken.write_text("{")
