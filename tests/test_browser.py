@@ -110,6 +110,9 @@ def wait(condition, seconds: float, what: str) -> float:
 def open_and_run(page: Page, lab: str, name: str) -> None:
     page.goto(f"{lab}/lab/tree/{name}?token={TOKEN}&reset")
     page.wait_for_selector(".jp-NotebookPanel-notebook", timeout=120_000)
+    saved = page.locator('.jp-OutputArea-output img[src^="data:image/jpeg"]')
+    wait(lambda: saved.count() == EXPLORERS[name[:2]], 30, "the pictures of a notebook that was not run")
+    assert not page.get_by_text("Error displaying widget").count()
 
     def ready() -> bool:
         kernels = [session["kernel"] for session in sessions(lab) if session["path"] == name]
