@@ -168,6 +168,7 @@ WRONG = {
         (unet(end="self.head(x).relu()"), "ReLU"),
         (unet(classes="3"), "channels is 3"),
         (unet(end="x"), "channels is 16"),
+        (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
     ],
     "03.5": [
         (UP.replace("class Up", "class AdditiveUp").format("out_channels", "self.conv(self.up(x))"), "depend"),
@@ -272,7 +273,11 @@ WRONG = {
             "all its pixels",
         ),
     ],
-    "07.1": [("spread = 0.01", "of their own"), ("spread = 0.02", "variances"), ("spread = 0", "mean difference")],
+    "07.1": [
+        ("deviation = 0.01", "of their own"),
+        ("deviation = 0.02", "variances"),
+        ("deviation = 0", "mean difference"),
+    ],
     "07.2": [
         ("effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)", "other way"),
         ("effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck * 2**0.5)", "single runs"),

@@ -64,6 +64,9 @@ def unet(network: type[nn.Module]) -> str:
         raise Hint("The output sums to 1 over the classes: these are probabilities. The network should return logits.")
     if (logits >= 0).all():
         raise Hint("No output is negative: is there a ReLU after the head?")
+    for name in ("downs", "ups"):
+        if isinstance(getattr(mine, name, None), list | tuple):
+            raise Hint(f"{name} is a plain Python list, in which PyTorch finds no layers to train. Use nn.ModuleList.")
     same_values(mine, theirs, (images,), "is the skip that is used last the one that was kept first?")
     small = build(network, 1, 2, 4, 2)
     same_shape(ask(small, images[:, :1]), (2, 2, 32, 48), "UNet(1, 2, 4, 2): are all four arguments used?")
