@@ -12,8 +12,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import torch
+from torch import nn
 from wrong_answers import WRONG
 
+from helpers.checks import blocks
+from helpers.model import DoubleConv
 from helpers.source import Source
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -95,3 +99,17 @@ def test_no_wrong_answer_is_left_over():
         for number in re.findall(r"\*\*Exercise (\d):", "\n".join(c.source for c in cells_of(path)))
     }
     assert stated == set(WRONG)
+
+
+def test_right_answers_may_be_written_in_another_order(capsys):
+    class Up(nn.Module):
+        def __init__(self, in_channels, out_channels):
+            super().__init__()
+            self.conv = DoubleConv(2 * out_channels, out_channels)  # before self.up
+            self.up = nn.ConvTranspose2d(in_channels, out_channels, 2, 2)
+
+        def forward(self, x, skip):
+            return self.conv(torch.cat((skip, self.up(x)), dim=1))
+
+    blocks.up(Up)
+    assert capsys.readouterr().out.startswith("Exercise 03.3: right.")

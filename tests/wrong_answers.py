@@ -147,7 +147,7 @@ WRONG = {
         (double_conv(bias=False, norm=True, padding=0), "height is 8"),
         (double_conv(bias=False, norm=False, padding=1), "What follows"),
         (double_conv(bias=False, norm=True, padding=1, last=""), "in which order"),
-        (DOUBLE_CONV.format("nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"), "fewer"),
+        (DOUBLE_CONV.format("nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"), "missing"),
     ],
     "03.2": [
         (

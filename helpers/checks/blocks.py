@@ -127,14 +127,16 @@ def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
 
 
 def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], cause: str) -> None:
-    """Give both the same weights, in order, and compare what they compute."""
-    shapes = [[tuple(value.shape) for value in module.state_dict().values()] for module in (mine, theirs)]
-    if shapes[0] != shapes[1]:
+    """Give both the same weights, by name if the names agree, else in order, and compare what they compute."""
+    have, want = mine.state_dict(), theirs.state_dict()
+    names = want.keys() if have.keys() == want.keys() else have.keys()
+    pairs = [(have[name], value) for name, value in zip(names, want.values(), strict=False)]
+    if len(have) != len(want) or any(a.shape != b.shape for a, b in pairs):
         difference = parameters(mine) - parameters(theirs)
-        found = f"{abs(difference):,} {'more' if difference > 0 else 'fewer'}" if difference else "as many, in other"
-        raise Hint(f"The output's shape is right, but the layers are not those asked for: {found} parameters.")
-    values = dict(zip(mine.state_dict(), theirs.state_dict().values(), strict=True))
-    mine.load_state_dict(values)
+        found = f"{abs(difference):,} parameters {'too many' if difference > 0 else 'missing'}"
+        found = found if difference else "there are as many parameters, but in other shapes"
+        raise Hint(f"The output's shape is right, but the layers are not those asked for: {found}.")
+    mine.load_state_dict(dict(zip(names, want.values(), strict=True)))
     for mode in (True, False):
         if not torch.allclose(mine.train(mode)(*inputs), theirs.train(mode)(*inputs), atol=1e-5):
             raise Hint(f"The shape is right, the values are not: {cause}")
