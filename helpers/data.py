@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -79,6 +79,18 @@ def decode(source: Source, split: str, size: int = 128, cache: Path | None = Non
     return Pairs(source, split, names, torch.tensor(breeds), images, masks)
 
 
+def open_photo(path: str | Path) -> Image.Image:
+    """A photo from a file as RGB, turned upright as its camera noted (EXIF).
+
+    Raises FileNotFoundError, or ValueError for a file that is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except (SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
+
+
 def resize_image(image: Image.Image, size: int) -> Tensor:
     """Squash a photo (PIL, RGB) to uint8 (3, size, size), bilinearly with antialiasing."""
     return v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
@@ -132,7 +144,7 @@ class PetDataset(Dataset):
 
     def __init__(self, pairs: Pairs, indices: Tensor | None = None, augment: Callable | None = None) -> None:
         self.pairs = pairs
-        self.indices = torch.arange(len(pairs)) if indices is None else indices
+        self.indices = torch.arange(len(pairs)) if indices is None else torch.as_tensor(indices)
         self.augment = augment
 
     @property
@@ -198,7 +210,15 @@ def make_loader(
 
 
 def normalize(images: Tensor) -> Tensor:
-    """RGB uint8 (..., 3, H, W) to float32 with about zero mean and unit variance."""
+    """RGB uint8 (..., 3, H, W) to float32 with about zero mean and unit variance.
+
+    Raises ValueError for anything else, such as an image that was scaled to 0..1 before.
+    """
+    if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
+        raise ValueError(
+            f"normalize takes RGB images of bytes, uint8 (..., 3, H, W), not {images.dtype} {tuple(images.shape)}:"
+            ' do not scale before, and open files with Image.open(path).convert("RGB")'
+        )
     mean, std = _statistics(images)  # in place: the same numbers as v2's ToDtype and Normalize, ten times faster
     return images.to(torch.float32, copy=True).mul_(1 / 255).sub_(mean).div_(std)
 

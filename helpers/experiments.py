@@ -20,9 +20,10 @@ from helpers.calibration import fit_temperature, reliability
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import PetDataset, Splits, default_augmentation, load_splits
 from helpers.model import UNet
+from helpers.prediction import predict
 from helpers.report import full_report
 from helpers.source import HOME, Source
-from helpers.training import History, TrainingConfig, fit, pick_device, predict
+from helpers.training import History, TrainingConfig, fit, pick_device
 
 RECORDS = Path(__file__).parent / "records"
 
@@ -46,6 +47,10 @@ class Experiment:
     augment: bool = True
     share: float = 1.0
     pretrained: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pretrained and self.model:
+            raise ValueError(f"the pretrained weights are of the default UNet: leave out model={self.model}")
 
 
 EXPERIMENTS = {
@@ -105,8 +110,8 @@ def run_experiment(
 
 def fewer_pairs(train: PetDataset, share: float) -> PetDataset:
     """A share of the training pairs, evenly from the list, each shown 1/share times an epoch: the steps stay."""
-    step = round(1 / share)
-    if share <= 0 or not math.isclose(step * share, 1):
+    step = round(1 / share) if share > 0 else 0
+    if not math.isclose(step * share, 1):
         raise ValueError(f"share must be 1, 1/2, 1/3, ..., not {share}")
     return PetDataset(train.pairs, train.indices[::step].repeat(step)[: len(train)], train.augment)
 
@@ -173,6 +178,11 @@ def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
     return path
 
 
+def own_records(source: Source) -> Path:
+    """Where the scripts in tests/benchmarks/ keep records of your runs on a dataset, unless they are told otherwise."""
+    return HOME / "runs" / "records" / source.runs.name
+
+
 def record_path(name: str, seed: int, study: str, folder: Path = RECORDS) -> Path:
     """Where the record of a run is kept."""
     return folder / study / f"{re.sub(r'[^0-9A-Za-z]+', '-', name).strip('-')}-{seed}.json"
@@ -182,7 +192,7 @@ def load_records(study: str, folder: Path = RECORDS) -> list[dict]:
     """All records of a study, in the order of their file names. Raises FileNotFoundError if there are none."""
     paths = sorted((folder / study).glob("*.json"))
     if not paths:
-        raise FileNotFoundError(f"{folder / study} holds no records: run tests/benchmarks/experiments.py {study}")
+        raise FileNotFoundError(f"{folder / study} holds no records: the scripts in tests/benchmarks/ make them")
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 

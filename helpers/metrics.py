@@ -44,7 +44,7 @@ class ConfusionMatrix:
             if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < c:
                 raise ValueError(
                     f"{name} holds class {int(values.min())}..{int(values.max())}, outside 0..{c - 1}:"
-                    " were trimap values 1..3 not shifted to 0..2?"
+                    " were trimap values 1..3 not shifted to 0..2, or does num_classes not fit?"
                 )
         n = len(target)
         image = torch.arange(n, device=target.device)[:, None].expand_as(target)
@@ -119,7 +119,7 @@ def pixel_accuracy(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / matrix.sum(dim=(-2, -1))
 
 
-def boundary_band(target: Tensor, radius: int) -> Tensor:
+def boundary_band(target: Tensor, radius: int, ignore_index: int = 255) -> Tensor:
     """Where a class boundary of the truth lies at most `radius` pixels away (in a square), bool (N, H, W).
 
     Source: the "trimap" measure of Kohli et al. 2009. Score only these pixels by setting the others to the
@@ -128,11 +128,12 @@ def boundary_band(target: Tensor, radius: int) -> Tensor:
     Args:
         target: class indices (N, H, W).
         radius: in pixels, at least 1.
+        ignore_index: target value of pixels that do not count; next to them there is no boundary.
     """
     if radius < 1:
         raise ValueError(f"radius must be at least 1 pixel, not {radius}")
-    values = target[:, None].float()
+    values, counts = target[:, None].float(), target[:, None] != ignore_index
     window = dict(kernel_size=2 * radius + 1, stride=1, padding=radius)
-    largest = F.max_pool2d(values, **window)
-    smallest = -F.max_pool2d(-values, **window)
-    return (largest != smallest)[:, 0]
+    largest = F.max_pool2d(values.where(counts, -torch.inf), **window)
+    smallest = -F.max_pool2d(-values.where(counts, torch.inf), **window)
+    return (largest > smallest)[:, 0]

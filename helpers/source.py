@@ -56,9 +56,9 @@ class Source:
 def find_dataset(root: str | Path | None = None, download: bool = False) -> Source:
     """Find the dataset, or make one, and say in one line which it is.
 
-    In this order: `root`; the folder that the environment variable PETS_DATA names; data/ in the clone, into
-    which `download=True` first fetches the official 800 MB; else the embedded pets (`helpers.sketch`), drawn
-    into data/sketch/ on first use.
+    In this order: `root`; the folder that the environment variable PETS_DATA names, also with `download`; data/ in
+    the clone, into which `download=True` first fetches the official 800 MB; else the embedded pets
+    (`helpers.sketch`), drawn into data/sketch/ on first use.
 
     Raises FileNotFoundError for a named folder without the dataset, ValueError for one whose lists are empty,
     OSError for a folder that cannot be written.
@@ -66,11 +66,13 @@ def find_dataset(root: str | Path | None = None, download: bool = False) -> Sour
     named = root or os.environ.get("PETS_DATA")
     official, drawn = HOME / "data", HOME / "data" / "sketch"
     if named:
-        source = _inspect(Path(named).expanduser().resolve())
+        what = "the argument `root`" if root else "PETS_DATA"
+        mend = f"{what} must be the folder that holds oxford-iiit-pet/" + ("" if root else "; unset it for drawn pets")
+        source = _inspect(Path(named).expanduser().resolve(), mend)
     elif download or (official / "oxford-iiit-pet").is_dir():
         if not (official / "oxford-iiit-pet").is_dir():
             _download(official)
-        source = _inspect(official)
+        source = _inspect(official, f"delete {official / 'oxford-iiit-pet'} and call find_dataset(download=True)")
     else:
         if not (drawn / "oxford-iiit-pet").is_dir():
             make_folder(drawn)
@@ -79,7 +81,7 @@ def find_dataset(root: str | Path | None = None, download: bool = False) -> Sour
             except OSError:
                 if not (drawn / "oxford-iiit-pet").is_dir():  # else another process was faster
                     raise
-        source = _inspect(drawn)
+        source = _inspect(drawn, f"delete {drawn} and call this again")
     print(source)
     return source
 
@@ -90,6 +92,8 @@ def read_list(source: Source, split: str) -> tuple[tuple[str, ...], tuple[int, .
     The breed's name is the part of a name before its last underscore; cats are capitalized, dogs are not.
     Raises FileNotFoundError without the list, ValueError for an empty or malformed one.
     """
+    if split not in ("trainval", "test"):
+        raise ValueError(f'split must be "trainval" or "test", the official lists, not {split!r}')
     path = source.folder / "annotations" / f"{split}.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: copy the official list there, or download the dataset anew")
@@ -171,15 +175,12 @@ def progress(items, what: str) -> tqdm:
     return tqdm(items, desc=what, leave=False, file=sys.stdout)
 
 
-def _inspect(root: Path) -> Source:
+def _inspect(root: Path, mend: str) -> Source:
     folder = root / "oxford-iiit-pet"
     for needed in (folder, folder / "images", folder / "annotations" / "trimaps"):
         if not needed.is_dir():
-            hint = f"PETS_DATA must be {root.parent}" if root.name == folder.name else "check PETS_DATA"
-            raise FileNotFoundError(
-                f"{needed} does not exist, so {root} does not hold the dataset: {hint} (the folder that holds"
-                " oxford-iiit-pet/), or unset it to use the drawn pets"
-            )
+            hint = f" (here, {root.parent})" if root.name == folder.name else ""
+            raise FileNotFoundError(f"{needed} does not exist, so {root} does not hold the dataset: {mend}{hint}")
     unofficial = Source(root, "", 0)
     count = sum(len(read_list(unofficial, split)[0]) for split in ("trainval", "test"))
     if (folder / sketch.MARKER).is_file():

@@ -1,5 +1,6 @@
 """Train a segmentation network: one loop for CPU, CUDA and Apple's MPS. Notebook 04."""
 
+import hashlib
 import math
 import sys
 import time
@@ -66,19 +67,20 @@ class Evaluation(NamedTuple):
     loss: float
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def pick_device(name: str | torch.device = "auto") -> torch.device:
     """The device to train on. "auto" takes CUDA, else Apple's MPS, else the CPU.
 
     Raises RuntimeError for a GPU that PyTorch cannot see.
     """
+    name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
-    kind = name.split(":")[0]
-    if not available.get(kind, False):
+    kind, _, index = name.partition(":")
+    if not available.get(kind, False) or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
         raise RuntimeError(
-            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees none: use 'auto' or 'cpu', or"
-            " install a GPU driver and a PyTorch built for it (in Colab: Runtime > Change runtime type)"
+            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no such device: use 'auto' or 'cpu',"
+            " or install a GPU driver and a PyTorch built for it (in Colab: Runtime > Change runtime type)"
         )
     return torch.device(name)
 
@@ -99,8 +101,8 @@ def fit(
     val: PetDataset,
     config: TrainingConfig | None = None,
     *,
-    device: str = "auto",
-    folder: Path | None = None,
+    device: str | torch.device = "auto",
+    folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> History:
@@ -119,8 +121,13 @@ def fit(
     Returns the history: for each epoch train_loss, val_loss, val_miou, learning_rate and seconds. Stopped by
     the keyboard, it returns the finished epochs, and `resume=True` goes on after them.
 
-    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model or config.
+    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model, config or
+    pairs, and where there is nothing to train or to validate on.
     """
+    for part, dataset in (("training", train), ("validation", val)):
+        if not len(dataset):
+            raise ValueError(f"there are no {part} pairs: give at least one (`split_indices` needs four to fill both)")
+    folder = Path(folder) if folder else None
     config = config or TrainingConfig()
     device = pick_device(device)
     precision = pick_precision(device, config.mixed_precision)
@@ -138,7 +145,12 @@ def fit(
         "model_config": getattr(model, "config", {}),
         "config": asdict(config),
         "trained_on": train.pairs.source.name,
-        "data": {"size": train.pairs.images.shape[-1], "training_pairs": len(train), "validation_pairs": len(val)},
+        "data": {
+            "size": train.pairs.images.shape[-1],
+            "training_pairs": len(train),
+            "validation_pairs": len(val),
+            "names": hashlib.sha256(repr((train.names, val.names)).encode()).hexdigest()[:12],
+        },
     }
     history: History = {key: [] for key in ("train_loss", "val_loss", "val_miou", "learning_rate", "seconds")}
     torch.manual_seed(config.seed)
@@ -174,6 +186,8 @@ def fit(
                 row = (train_loss, val_loss, confusion.mean_iou(), rate, time.perf_counter() - start)
                 for key, value in zip(history, row, strict=True):
                     history[key].append(value)
+                if math.isnan(history["val_miou"][-1]):
+                    raise ValueError("no pixel of the validation masks counts, so there is no mIoU to choose by")
                 if history["val_miou"][-1] > best["val_miou"]:
                     best = {"model": _copy(model), "val_miou": history["val_miou"][-1], "epoch": epoch}
                     if folder:
@@ -206,7 +220,7 @@ def _train_epoch(run: dict, loader, config: TrainingConfig, device, precision, e
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the loss is {value} in epoch {epoch}, step {step}: try a learning_rate below"
-                f" {config.learning_rate:g}, and look for NaN in the images"
+                f" {config.learning_rate:g}, and look for NaN in the images and for masks that are ignored altogether"
             )
         optimizer.zero_grad()
         scaler.scale(loss).backward()
@@ -230,12 +244,17 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 
 def _check_same(path: Path, saved: dict, now: dict) -> None:
     """A run goes on only with the model, the settings and the data that it began with."""
-    for part in now:
-        if saved.get(part) != now[part]:
-            raise ValueError(
-                f"{path} was made with {part} {saved.get(part)}, not {now[part]}: use the same again, choose another"
-                " folder, or train with resume=False"
-            )
+    for part, value in now.items():
+        was = saved.get(part)
+        if was == value:
+            continue
+        if isinstance(was, dict) and isinstance(value, dict):  # name only what differs
+            keys = [key for key in was | value if was.get(key) != value.get(key)]
+            was, value = ({key: settings.get(key) for key in keys} for settings in (was, value))
+        raise ValueError(
+            f"{path} was made with {part} {was}, not {value}: use the same again (a run cannot be made longer: its"
+            " schedule is fixed), choose another folder, or train with resume=False, which replaces last.pt and best.pt"
+        )
 
 
 @torch.no_grad()
@@ -260,21 +279,3 @@ def evaluate(
         loss += F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX, reduction="sum").item()
         pixels += int((masks != IGNORE_INDEX).sum())
     return Evaluation(confusion or ConfusionMatrix(), loss / max(pixels, 1))
-
-
-@torch.no_grad()
-def predict(model: nn.Module, images: Tensor, device: str = "auto", batch_size: int = 32, flip: bool = False) -> Tensor:
-    """Class probabilities, float32 (N, C, H, W) on the CPU, of normalized images (N, 3, H, W).
-
-    flip: take the mean of two answers, for the photo and for its mirror image: twice the time, a little better.
-    """
-    target = pick_device(device)
-    model.to(target).eval()
-
-    def answer(batch: Tensor) -> Tensor:
-        return model(batch.to(target)).softmax(dim=1)
-
-    batches = images.split(batch_size)
-    if flip:
-        return torch.cat([((answer(b) + answer(b.flip(-1)).flip(-1)) / 2).cpu() for b in batches])
-    return torch.cat([answer(b).cpu() for b in batches])

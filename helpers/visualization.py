@@ -1,7 +1,7 @@
 """Figures of photos, masks, predictions and training. Each function returns a matplotlib Figure.
 
-Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W). Colors are those
-of `helpers.data.CLASS_COLORS`, chosen so that the colour-blind can tell them apart.
+Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W), of eight classes at
+most. The first three colors are those of `helpers.data.CLASS_COLORS`, which the colour-blind can tell apart.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,8 @@ from helpers.data import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
 from helpers.metrics import iou
 
 _LINES = {"training": "--", "validation": "-"}
-_PALETTE = np.array([to_rgb(color) for color in CLASS_COLORS])
+_COLORS = (*CLASS_COLORS, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")  # for other datasets than pets
+_PALETTE = np.array([to_rgb(color) for color in _COLORS])
 
 
 def to_rgb_array(image: Tensor | np.ndarray) -> np.ndarray:
@@ -47,9 +48,14 @@ def error_map(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, prediction:
 
 
 def plot_samples(
-    images: Tensor, masks: Tensor | None = None, titles: Sequence[str] | None = None, columns: int = 6
+    images: Tensor,
+    masks: Tensor | None = None,
+    titles: Sequence[str] | None = None,
+    columns: int = 6,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> Figure:
-    """Photos in a grid; with masks, each overlay stands under its photo."""
+    """Photos in a grid; with masks, each overlay stands under its photo. Raises ValueError if there are none."""
+    _check_some(images)
     columns = min(columns, len(images))
     groups = -(-len(images) // columns)
     rows = groups * (1 if masks is None else 2)
@@ -63,7 +69,7 @@ def plot_samples(
         if masks is not None:
             axes[2 * row + 1, column].imshow(overlay(image, masks[i]))
     if masks is not None:
-        _class_legend(figure)
+        _class_legend(figure, class_names)
     return _finish(figure)
 
 
@@ -73,8 +79,13 @@ def plot_predictions(
     predictions: Tensor,
     titles: Sequence[str] | None = None,
     confidence: Tensor | None = None,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> Figure:
-    """One row for each image: photo, truth, prediction, errors and, if given, confidence (N, H, W) in 0..1."""
+    """One row for each image: photo, truth, prediction, errors and, if given, confidence (N, H, W) in 0..1.
+
+    Raises ValueError if there are none.
+    """
+    _check_some(images)
     heads = ["photo", "truth", "prediction", "errors, in the color\nof what was predicted"]
     heads += [] if confidence is None else ["confidence"]
     figure, axes = _picture_grid(len(images), len(heads))
@@ -84,14 +95,14 @@ def plot_predictions(
         for ax, picture in zip(row, (*pictures, error_map(image, mask, prediction)), strict=False):
             ax.imshow(np.clip(picture, 0, 1))
         if confidence is not None:
-            shown = row[-1].imshow(np.asarray(confidence[i]), cmap="gray", vmin=1 / len(CLASS_NAMES), vmax=1)
+            shown = row[-1].imshow(np.asarray(confidence[i]), cmap="gray", vmin=1 / len(class_names), vmax=1)
         if titles is not None:
             row[0].set_ylabel(titles[i], fontsize=8)
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head, fontsize=9)
     if confidence is not None:
         figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability")
-    _class_legend(figure)
+    _class_legend(figure, class_names)
     return _finish(figure)
 
 
@@ -115,7 +126,7 @@ def plot_mosaic(pictures: Sequence[Sequence[np.ndarray]], titles: Sequence[Seque
             ax.text(left + width / 2, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9)
     ax.imshow(canvas.clip(0, 1))
     ax.set_axis_off()
-    _class_legend(figure, "lower center")
+    _class_legend(figure, place="lower center")
     return figure
 
 
@@ -152,9 +163,14 @@ def plot_history(
     return _finish(figure)
 
 
-def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> Figure:
-    """A confusion matrix (C, C): shares of each true class, with the IoU of each class at the side."""
+def plot_confusion(matrix: Tensor, class_names: Sequence[str] | None = None) -> Figure:
+    """A confusion matrix (C, C): shares of each true class, with the IoU of each class at the side.
+
+    class_names: those of the pets if None and C is 3, else the numbers 0..C-1.
+    """
     counts = np.asarray(matrix, dtype=float)
+    if class_names is None:
+        class_names = CLASS_NAMES if len(counts) == len(CLASS_NAMES) else [str(c) for c in range(len(counts))]
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
@@ -188,8 +204,15 @@ def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, n
     return figure, axes
 
 
-def _class_legend(figure: Figure | Axes, place: str = "outside lower center") -> None:
-    patches = [Patch(color=color, label=name) for name, color in zip(CLASS_NAMES, CLASS_COLORS, strict=True)]
+def _check_some(images: Tensor) -> None:
+    if not len(images):
+        raise ValueError("there are no images to show: the selection is empty")
+
+
+def _class_legend(
+    figure: Figure | Axes, class_names: Sequence[str] = CLASS_NAMES, place: str = "outside lower center"
+) -> None:
+    patches = [Patch(color=color, label=name) for name, color in zip(class_names, _COLORS, strict=False)]
     figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
 
 

@@ -89,8 +89,14 @@ def test_own_weights_come_before_shipped_ones_and_the_best_first(saved, tmp_path
     for source in (sketch, real):
         for run, miou in (("a", 0.5), ("b", 0.7), ("c", 0.6)):
             (source.runs / run).mkdir(parents=True)
-            save_checkpoint(source.runs / run / "best.pt", state | {"val_miou": miou})
-        assert find_checkpoint(source) == source.runs / "b" / "best.pt"
+            about = {"val_miou": miou, "data": {"size": 96 if run == "b" else 64}}
+            save_checkpoint(source.runs / run / "best.pt", state | about)
+        assert find_checkpoint(source, 64) == source.runs / "c" / "best.pt"  # "b" saw another size
+        assert find_checkpoint(source, 96) == source.runs / "b" / "best.pt"
+        assert find_checkpoint(source).parent == checkpoint.WEIGHTS
+        two = state["model_config"] | {"num_classes": 2}
+        save_checkpoint(source.runs / "b" / "best.pt", state | about | {"val_miou": 0.9, "model_config": two})
+        assert find_checkpoint(source, 64) == source.runs / "c" / "best.pt"  # and now answers another question
 
 
 def test_shipped_weights_are_small_and_segment_drawn_pets(drawn, tmp_path):

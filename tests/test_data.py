@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -21,6 +22,7 @@ from helpers.data import (
     load_splits,
     make_loader,
     normalize,
+    open_photo,
     split_indices,
 )
 from helpers.source import PairReader
@@ -167,8 +169,30 @@ class TestTransforms:
         assert torch.equal(normalize(image), reference(image))
         assert torch.allclose(denormalize(normalize(image)) * 255, image.float(), atol=1e-3)
 
+    @pytest.mark.parametrize("image", [torch.rand(3, 4, 4), torch.zeros(4, 4, 4).byte(), torch.zeros(4, 4).byte()])
+    def test_normalize_refuses_what_is_no_rgb_image_of_bytes(self, image):
+        with pytest.raises(ValueError, match=r"uint8 \(\.\.\., 3, H, W\), not torch"):
+            normalize(image)
+
+    def test_photos_are_opened_upright_and_as_rgb(self, tmp_path):
+        image = Image.new("RGBA", (40, 20))
+        exif = image.getexif()
+        exif[0x0112] = 6  # the camera was turned by 90 degrees
+        image.save(tmp_path / "turned.png", exif=exif)
+        photo = open_photo(tmp_path / "turned.png")
+        assert (photo.mode, photo.size) == ("RGB", (20, 40))
+        (tmp_path / "text.jpg").write_text("no image")
+        with pytest.raises(ValueError, match=r"text\.jpg cannot be decoded"):
+            open_photo(tmp_path / "text.jpg")
+        with pytest.raises(FileNotFoundError, match="none"):
+            open_photo(tmp_path / "none.jpg")
+
 
 class TestLoader:
+    def test_positions_may_be_a_list(self, splits):
+        some = PetDataset(splits.val.pairs, [3, 0])
+        assert some[0][0].shape == (3, 64, 64) and torch.equal(some[1][1], splits.val.pairs.masks[0].long())
+
     def test_batches(self, splits):
         images, masks = next(iter(make_loader(splits.val, batch_size=4)))
         assert images.shape == (4, 3, 64, 64) and images.dtype == torch.float32

@@ -46,7 +46,7 @@ def test_records_survive_saving(run, tmp_path, splits):
     path = save_record(record, "study", tmp_path)
     assert path.name == "tiny-0.json" and [p.name for p in path.parent.iterdir()] == ["tiny-0.json"]
     assert load_records("study", tmp_path) == [record]
-    with pytest.raises(FileNotFoundError, match="holds no records: run"):
+    with pytest.raises(FileNotFoundError, match="holds no records: the scripts in tests"):
         load_records("none", tmp_path)
 
 
@@ -93,6 +93,10 @@ def test_fewer_pairs_keep_the_steps(splits):
     assert len(few) == len(train) and len(set(few.names)) == -(-len(train) // 4)
     assert set(few.names) <= set(train.names)
     assert fewer_pairs(train, 1).names == train.names
+    with pytest.raises(ValueError, match=r"share must be .* not 0"):
+        fewer_pairs(splits.train, 0)
+    with pytest.raises(ValueError, match=r"leave out model=\{'depth': 2\}"):
+        experiments.Experiment(pretrained=True, model={"depth": 2})
     with pytest.raises(ValueError, match="share must be 1, 1/2"):
         fewer_pairs(train, 0.3)
 

@@ -116,5 +116,8 @@ def test_boundary_band_by_hand():
     assert boundary_band(target, 1)[0, 0].tolist() == [False] * 3 + [True] * 2 + [False] * 3
     assert boundary_band(target, 2)[0, 0].tolist() == [False] * 2 + [True] * 4 + [False] * 2
     assert not boundary_band(torch.zeros(1, 6, 8).long(), 3).any()
+    target[..., 6:] = 255  # ignored pixels are no class, and so make no boundary
+    assert boundary_band(target, 1)[0, 0].tolist() == [False] * 3 + [True] * 2 + [False] * 3
+    assert not boundary_band(torch.full((1, 6, 8), 255), 3).any()
     with pytest.raises(ValueError, match="at least 1"):
         boundary_band(target, 0)

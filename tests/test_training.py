@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from helpers.checkpoint import read_checkpoint
 from helpers.data import PetDataset
 from helpers.losses import LOSSES
 from helpers.model import UNet
-from helpers.training import TrainingConfig, evaluate, fit, pick_device, pick_precision, predict
+from helpers.training import TrainingConfig, evaluate, fit, pick_device, pick_precision
 
 
 def small() -> UNet:
@@ -68,7 +69,7 @@ class _Stop:
 
     def __init__(self, dataset, batches, error=KeyboardInterrupt):
         self.dataset, self.left, self.error = dataset, batches, error
-        self.pairs = dataset.pairs
+        self.pairs, self.names = dataset.pairs, dataset.names
 
     def __len__(self):
         return len(self.dataset)
@@ -144,27 +145,43 @@ def test_resume_refuses_another_model_or_config(splits, tmp_path):
         )
 
 
+def test_resume_refuses_other_pairs_and_names_only_what_differs(splits, tmp_path):
+    once = TrainingConfig(epochs=1, batch_size=8)
+    first, second = (PetDataset(splits.train.pairs, rows) for rows in splits.train.indices[:16].split(8))
+    fit(small(), first, splits.val, once, device="cpu", folder=tmp_path)
+    with pytest.raises(ValueError, match=r"made with data \{'names': '\w+'\}, not \{'names': '\w+'\}: use the same"):
+        fit(small(), second, splits.val, once, device="cpu", folder=tmp_path, resume=True)
+    with pytest.raises(ValueError, match=r"config \{'epochs': 1\}, not \{'epochs': 2\}: .*cannot be made longer"):
+        longer = TrainingConfig(epochs=2, batch_size=8)
+        fit(small(), first, splits.val, longer, device="cpu", folder=tmp_path, resume=True)
+
+
+def test_nothing_to_train_or_validate_on_is_refused_before_training(splits, tmp_path):
+    none = PetDataset(splits.val.pairs, [])
+    for train, val, part in ((none, splits.val, "training"), (splits.train, none, "validation")):
+        with pytest.raises(ValueError, match=f"no {part} pairs"):
+            fit(small(), train, val, QUICK, device="cpu", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_validation_masks_that_are_ignored_altogether_stop_the_run(splits):
+    pairs = replace(splits.val.pairs, masks=torch.full_like(splits.val.pairs.masks, 255))
+    with pytest.raises(ValueError, match="no pixel of the validation masks counts"):
+        fit(small(), splits.train, PetDataset(pairs, [0, 1]), QUICK, device="cpu")
+
+
+def test_devices_and_folders_may_be_given_as_text_or_objects(splits, tmp_path):
+    once, few = TrainingConfig(epochs=1, batch_size=8), PetDataset(splits.val.pairs, [0, 1])
+    fit(small(), few, few, once, device=torch.device("cpu"), folder=str(tmp_path / "run"))
+    assert (tmp_path / "run" / "best.pt").is_file()
+
+
 def test_evaluation_does_not_depend_on_batches_or_mode(splits):
     model = small().train()
     a, b = (evaluate(model, splits.val, size, device="cpu") for size in (1, 7))
     assert torch.equal(a.confusion.per_image, b.confusion.per_image)
     assert a.loss == pytest.approx(b.loss, rel=1e-5)
     assert len(a.confusion.per_image) == len(splits.val)
-
-
-def test_predict_gives_probabilities(splits):
-    images = torch.stack([splits.val[i][0] for i in range(3)])
-    probabilities = predict(small(), images, device="cpu", batch_size=2)
-    assert probabilities.shape == (3, 3, 64, 64)
-    assert torch.allclose(probabilities.sum(dim=1), torch.ones(3, 64, 64))
-
-
-def test_flipping_averages_two_answers(splits):
-    images = torch.stack([splits.val[i][0] for i in range(3)])
-    model = small()
-    expected = (predict(model, images, "cpu") + predict(model, images.flip(-1), "cpu").flip(-1)) / 2
-    assert torch.equal(predict(model, images, "cpu", flip=True), expected)
-    assert not torch.equal(expected, predict(model, images, "cpu"))
 
 
 @pytest.mark.parametrize("setting", [{"loss": "focal"}, {"schedule": "steps"}, {"epochs": 0}])
@@ -178,6 +195,14 @@ def test_no_gpu_where_one_is_asked_for():
     with pytest.raises(RuntimeError, match=r"'cuda' was asked for.*use 'auto' or 'cpu'"):
         pick_device("cuda")
     assert pick_device("cpu").type == "cpu"
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(RuntimeError, match="'cuda:7' was asked for"):
+        pick_device("cuda:7")
 
 
 def test_unknown_device():

@@ -75,3 +75,23 @@ def test_uint8_and_float_images_look_the_same(batch):
     assert np.allclose(
         visualization.to_rgb_array((images[0] * 255).round().byte()), images[0].movedim(0, -1), atol=0.01
     )
+
+
+def test_other_numbers_of_classes_can_be_drawn():
+    masks = torch.arange(5).repeat(2, 5, 1)
+    names = ["a", "b", "c", "d", "e"]
+    images = torch.zeros(2, 3, 5, 5)
+    for figure in (
+        visualization.plot_samples(images, masks, class_names=names),
+        visualization.plot_predictions(images, masks, masks, class_names=names),
+    ):
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    figure = visualization.plot_confusion(torch.eye(5))
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == list("01234")
+
+
+@pytest.mark.parametrize("plot", [visualization.plot_samples, visualization.plot_predictions])
+def test_an_empty_selection_is_named(plot, batch):
+    images, masks = batch[0][:0], batch[1][:0]
+    with pytest.raises(ValueError, match="no images to show"):
+        plot(images, masks, masks) if plot is visualization.plot_predictions else plot(images, masks)

@@ -12,7 +12,7 @@ from PIL import Image
 from helpers import widgets
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import Pairs
-from helpers.training import predict
+from helpers.prediction import predict
 
 
 def picture(explorer) -> bytes:

@@ -1,17 +1,18 @@
-"""Make the run records in helpers/records: PETS_DATA=... python tests/benchmarks/experiments.py STUDY
+"""Make run records, such as those in helpers/records: PETS_DATA=... python tests/benchmarks/experiments.py STUDY
 
     recipe      the recipe of `TrainingConfig` at full length, from the weights for drawn pets; scored on the test list
     one-factor  each of `helpers.experiments.EXPERIMENTS`, short; scored on validation only
     baselines   answers that need no network, scored on the test list
 
-    --names NAME ... --seeds 0 1 2 --epochs N --threads N --float32
+    --names NAME ... --seeds 0 1 2 --epochs N --threads N --float32 --out FOLDER
 
-A run that has its record is skipped; one that was stopped goes on from runs/<dataset>/STUDY/. On a CPU, two of these
-side by side with one thread each get through more than one with two. With the full dataset in data/,
-`experiments.py recipe` trains on that.
+Records go to runs/records/<dataset>/STUDY/, or to FOLDER/STUDY/. A run that has its record is skipped; one that was
+stopped goes on from runs/<dataset>/STUDY/. On a CPU, two of these side by side with one thread each get through more
+than one with two. With the full dataset in data/, `experiments.py recipe` trains on that.
 """
 
 import argparse
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +24,7 @@ from helpers.experiments import (
     Experiment,
     add_test_scores,
     commit,
+    own_records,
     record_path,
     run_experiment,
     save_record,
@@ -61,13 +63,13 @@ def constant_answers(splits: Splits) -> dict[str, Tensor]:
     }
 
 
-def score_baselines(source: Source) -> None:
+def score_baselines(source: Source, folder: Path) -> None:
     splits = load_splits(source)
     for name, mask in constant_answers(splits).items():
         answer = F.one_hot(mask, 3).movedim(-1, 0).float().expand(len(splits.test), -1, -1, -1)
         record = {"name": name, "seed": 0, "dataset": source.name, "split_hash": split_hash(splits), "size": len(mask)}
         record |= {"commit": commit(), "test": full_report(answer, splits.test)}
-        print(save_record(record, "baselines"), record["test"]["miou"])
+        print(save_record(record, "baselines", folder), record["test"]["miou"])
 
 
 def main() -> None:
@@ -78,18 +80,21 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--float32", action="store_true", help="on a CPU without AMX this is faster")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of records; helpers/records makes README's tables")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     source, study = find_dataset(), STUDIES[options.study]
+    out = options.out or own_records(source)
     if options.study == "baselines":
-        score_baselines(source)
+        score_baselines(source, out)
         return
     # only the recipe's weights are for later use: `find_checkpoint` looks into source.runs
     runs = source.runs if options.study == "recipe" else source.runs.parent / "experiments" / source.runs.name
     for seed in options.seeds:
         for name in options.names or study:
-            path = record_path(name, seed, options.study)
+            path = record_path(name, seed, options.study, out)
             if path.is_file():
+                print(f"skipped: {path} exists", flush=True)
                 continue
             model, record = run_experiment(
                 name,
@@ -103,7 +108,7 @@ def main() -> None:
             )
             if options.study == "recipe":
                 record = add_test_scores(record, model, load_splits(source, study[name].size))
-            print(save_record(record, options.study), record["val"]["miou"], flush=True)
+            print(save_record(record, options.study, out), record["val"]["miou"], flush=True)
 
 
 if __name__ == "__main__":

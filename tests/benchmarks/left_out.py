@@ -1,15 +1,16 @@
 """What was tried for the recipe and is not part of `helpers`: PETS_DATA=... python tests/benchmarks/left_out.py
 
-    --names NAME ... --seeds 0 1 --epochs 30 --threads 1
+    --names NAME ... --seeds 0 1 --epochs 30 --threads 1 --out FOLDER
 
 Each variant differs from the baseline of `experiments.py one-factor` in one thing and is scored on validation; the one
-named "recipe" differs so from the recipe, at its length. Records go to helpers/records/left-out/; runs that have one
-are not repeated.
+named "recipe" differs so from the recipe, at its length. Records go to runs/records/<dataset>/left-out/, or to
+FOLDER/left-out/; runs that have one are not repeated.
 """
 
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +22,13 @@ from torchvision.transforms import InterpolationMode, v2
 
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import IGNORE_INDEX, PetDataset, Splits, default_augmentation, load_splits
-from helpers.experiments import record_path, record_run, save_record
+from helpers.experiments import own_records, record_path, record_run, save_record
 from helpers.losses import LOSSES, dice_loss
 from helpers.metrics import ConfusionMatrix
 from helpers.model import UNet
+from helpers.prediction import predict
 from helpers.source import PairReader, find_dataset
-from helpers.training import TrainingConfig, fit, predict
+from helpers.training import TrainingConfig, fit
 
 SIZE = 128
 
@@ -187,14 +189,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of records; helpers/records makes README's tables")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    splits = load_splits(find_dataset(), SIZE)
+    source = find_dataset()
+    out, splits = options.out or own_records(source), load_splits(source, SIZE)
     for seed in options.seeds:
         for name in options.names:
-            if not record_path(name, seed, "left-out").is_file():
-                record = run(name, splits, options.epochs, seed)
-                print(save_record(record, "left-out"), record["val"]["own_size"]["miou"], flush=True)
+            path = record_path(name, seed, "left-out", out)
+            if path.is_file():
+                print(f"skipped: {path} exists", flush=True)
+                continue
+            record = run(name, splits, options.epochs, seed)
+            print(save_record(record, "left-out", out), record["val"]["own_size"]["miou"], flush=True)
 
 
 if __name__ == "__main__":

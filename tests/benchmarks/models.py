@@ -4,7 +4,8 @@
     PETS_DATA=... python tests/benchmarks/models.py [--minutes 15] [--seeds 0] [--threads 1] [--names ...]
 
 All see the same pairs at 128 px, in the same precision (bfloat16 autocast), and are scored with the weights of their
-best epoch on validation. Each run leaves a record in helpers/records/models/; runs that have one are not repeated.
+best epoch on validation. Each run leaves a record in runs/records/<dataset>/models/, or in FOLDER/models/ with
+--out FOLDER; runs that have one are not repeated.
 The table at the end is made of all records there.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import segmentation_models_pytorch as smp
 import torch
@@ -23,7 +25,7 @@ from torchvision.transforms import v2
 
 from helpers.checkpoint import SHIPPED, load_model
 from helpers.data import Splits, default_augmentation, load_splits, make_loader
-from helpers.experiments import add_test_scores, load_records, record_path, record_run, save_record
+from helpers.experiments import add_test_scores, load_records, own_records, record_path, record_run, save_record
 from helpers.model import UNet
 from helpers.source import find_dataset
 from helpers.tables import models_table
@@ -165,17 +167,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--names", nargs="+", default=[*OURS, *OTHERS])
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of records; helpers/records makes README's tables")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     source = find_dataset()
+    out = options.out or own_records(source)
     augmentations = {"ours": default_augmentation(), "none": None, "turns by 90 degrees": TURN}
     splits = {name: load_splits(source, SIZE, augment) for name, augment in augmentations.items()}
     for seed in options.seeds:
         for name in options.names:
-            if not record_path(name, seed, "models").is_file():
-                record = run(name, splits, options.minutes, seed)
-                print(save_record(record, "models"), record["test"]["miou"], flush=True)
-    print(models_table(load_records("models")))
+            path = record_path(name, seed, "models", out)
+            if path.is_file():
+                print(f"skipped: {path} exists", flush=True)
+                continue
+            record = run(name, splits, options.minutes, seed)
+            print(save_record(record, "models", out), record["test"]["miou"], flush=True)
+    print(models_table(load_records("models", out)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ import torch
 from helpers.checkpoint import SHIPPED, SHIPPED_PHOTOS, load_model, read_checkpoint, save_checkpoint, write_sums
 from helpers.data import PetDataset, decode, default_augmentation, load_splits
 from helpers.model import UNet
+from helpers.prediction import predict
 from helpers.sketch import write_sketch
 from helpers.source import HOME, Source, find_dataset
-from helpers.training import TrainingConfig, evaluate, fit, predict
+from helpers.training import TrainingConfig, evaluate, fit
 from helpers.visualization import plot_samples
 
 DRAWN, SIZE = 3700, 128
