@@ -16,7 +16,7 @@ def full_report(probabilities: Tensor, dataset: PetDataset) -> dict:
     """All scores of predictions on a dataset, as plain numbers and dicts that go into a run record.
 
     Args:
-        probabilities: of the three classes of the pets, (N, 3, H, W), in the dataset's order, from `helpers.training.predict`.
+        probabilities: of the pets' classes, (N, 3, H, W), in the dataset's order, from `helpers.prediction.predict`.
         dataset: the pairs that were predicted, not augmented.
 
     Raises ValueError for probabilities of another number of images or another size than the dataset's.
