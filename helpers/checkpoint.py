@@ -1,102 +1,171 @@
-"""Checkpoints: written whole or not at all, and read with clear errors."""
+"""What training leaves behind: written whole or not at all, never overwritten, read with clear errors."""
 
 import hashlib
-import io
-import os
+import warnings
 from pathlib import Path
+from typing import Any
+
+from helpers.constants import CLASS_COLORS, CLASS_NAMES
+from helpers.datasets.pets import PetFolder
+from helpers.files import atomic, make_folder
+from helpers.model import UNet
 
 import torch
 
-from helpers.data import CLASS_NAMES
-from helpers.model import UNet
-from helpers.source import Source
-
-WEIGHTS = Path(__file__).parent / "weights"  # shipped with the package, with SHA256SUMS and a model card
-SHIPPED, SHIPPED_PHOTOS = WEIGHTS / "sketch.pt", WEIGHTS / "oxford-561.pt"
+FORMAT = 2  # raise when what a checkpoint holds changes
+WEIGHTS = Path(__file__).parent / "weights"  # shipped: SHA256SUMS and a model card are beside them
 
 
-def load_model(path: Path) -> tuple[UNet, dict]:
+def load_model(path: str | Path) -> tuple[UNet, dict]:
     """The U-Net in a checkpoint, in eval() mode on the CPU, and what is known of it.
+
+    Args:
+        path: a file, or the name of shipped weights: "synthetic" or "oxford-561".
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
     """
+    shipped = WEIGHTS / f"{path}.pt"
+    path = shipped if shipped.is_file() else Path(path)
     state = read_checkpoint(path)
     try:
         model = UNet(**state["model_config"])
         model.load_state_dict(state["model"])
     except (TypeError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold a U-Net of helpers.model ({error}): train it again") from error
-    return model.eval(), {key: value for key, value in state.items() if key != "model"}
+        raise ValueError(
+            f"{path} does not hold a U-Net of helpers.model ({error}): train it again"
+        ) from error
+
+    about = {"class_names": list(CLASS_NAMES), "class_colors": list(CLASS_COLORS)}
+    return model.eval(), about | {key: value for key, value in state.items() if key != "model"}
 
 
-def find_checkpoint(source: Source, size: int = 128) -> Path:
-    """The weights for a dataset: of your own runs the best by validation mIoU, else those shipped.
-
-    Only runs with three classes and this input size, in pixels, are compared: others answer other questions.
-    One file is shipped for the drawn pets, one for photos: the 561-pair part, whose card is weights/README.md.
-    """
-    own = {path: read_checkpoint(path) for path in source.runs.rglob("best.pt")}
-    fitting = {
-        path: state["val_miou"]
-        for path, state in own.items()
-        if state["model_config"].get("num_classes") == len(CLASS_NAMES) and state.get("data", {}).get("size") == size
-    }
-    if fitting:
-        return max(fitting, key=fitting.get)
-    return SHIPPED if source.name == "sketch" else SHIPPED_PHOTOS
+def shipped_weights(source: PetFolder) -> str:
+    """The name of the weights that come with the series for a dataset; their card is weights/README.md."""
+    return "synthetic" if source.is_synthetic else "oxford-561"
 
 
-def read_checkpoint(path: Path) -> dict:
+def read_checkpoint(path: str | Path) -> dict:
     """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file.
 
     Shipped files are compared with their SHA-256 first.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: train first (notebook 04), or check the path")
+        raise FileNotFoundError(
+            f"{path} does not exist: train first (notebook 04), or check the path; the weights that"
+            f" come with the series are {', '.join(sorted(p.stem for p in WEIGHTS.glob('*.pt')))}"
+        )
     if path.parent.resolve() == WEIGHTS.resolve():
         _check_sum(path)
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (PermissionError, MemoryError):
         raise  # the file may be good
     except Exception as error:  # torch.load raises half a dozen types for damaged files
-        raise ValueError(f"{path} is not a readable checkpoint: delete it and train again, or copy it anew") from error
+        raise ValueError(
+            f"{path} is not a readable checkpoint: delete it and train again, or copy it again"
+        ) from error
+
     if not isinstance(state, dict) or not {"model", "model_config"} <= state.keys():
-        raise ValueError(f"{path} was not written by helpers.training: it lacks 'model' and 'model_config'")
+        raise ValueError(
+            f"{path} was not written by helpers.training: it lacks 'model' and 'model_config'"
+        )
+    if state.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} was written by edition 0.2 of this series, which this one cannot go on from: train"
+            " again (notebook 04), or use it with edition 0.2; its weights alone are in"
+            " torch.load(path)['model'], and still fit UNet(**torch.load(path)['model_config'])"
+        )
     return state
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    """torch.save under a temporary name, then rename: `path` is never half written."""
-    content = io.BytesIO()  # a full disk then raises OSError: torch.save itself would raise RuntimeError
-    torch.save(state, content)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """torch.save, whole or not at all: `path` is never half written. Raises OSError on a full disk."""
+    with atomic(path) as partial, open(partial, "wb") as file:
+        torch.save(state | {"format": FORMAT}, file)
 
 
-def write_sums() -> None:
-    """Write weights/SHA256SUMS, in the format of the command sha256sum, after a shipped file was made anew."""
-    lines = (f"{_sha256(path)}  {path.name}\n" for path in sorted(WEIGHTS.glob("*.pt")))
-    (WEIGHTS / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")
+class RunFolder:
+    """The files of one training run: best.pt, the best weights, and last.pt, all that is needed to go on.
+
+    Args:
+        folder: None keeps nothing on disk.
+        about: what the run depends on; it is stored with the weights, and a run goes on with the
+            same only. Where it differs in `may_change`, going on is allowed, with a warning.
+    """
+
+    may_change = ("device", "precision")
+
+    def __init__(self, folder: str | Path | None, about: dict) -> None:
+        self.folder = Path(folder) if folder else None
+        self.about = about
+
+    def start(self) -> None:
+        """Make room for a new run: the files of an earlier one are renamed, never destroyed."""
+        if self.folder is None:
+            return
+        make_folder(self.folder)
+        earlier = [self.folder / name for name in ("best.pt", "last.pt")]
+        number = 1
+        while any(path.with_suffix(f".{number}.pt").exists() for path in earlier):
+            number += 1
+        for path in earlier:
+            if path.exists():
+                path.rename(path.with_suffix(f".{number}.pt"))
+
+    def read_last(self) -> dict | None:
+        """The state after the last finished epoch, None if there is none.
+
+        Raises ValueError for a run of another model, configuration or data.
+        """
+        if self.folder is None or not (self.folder / "last.pt").is_file():
+            return None
+        path = self.folder / "last.pt"
+        saved = read_checkpoint(path)
+
+        for key, now in self.about.items():
+            was = saved.get(key)
+            if was == now:
+                continue
+            if key in self.may_change:
+                warnings.warn(
+                    f"{path} was made with {key} {was}, and goes on with {now}: the numbers will differ"
+                    " a little from those of an uninterrupted run",
+                    stacklevel=3,
+                )
+                continue
+            was, now = _what_differs(was, now)
+            raise ValueError(
+                f"{path} was made with {key} {was}, not {now}: use the same again (a run cannot be made"
+                " longer: its schedule is fixed), choose another folder, or train with resume=False,"
+                " which begins anew and renames these files"
+            )
+        return saved
+
+    def save(self, state: dict, best: dict, improved: bool) -> None:
+        """Write last.pt, after best.pt if this epoch is the best so far."""
+        if self.folder is None:
+            return
+        if improved:
+            save_checkpoint(self.folder / "best.pt", best | self.about)
+        save_checkpoint(self.folder / "last.pt", state | self.about)
+
+
+def _what_differs(was: Any, now: Any) -> tuple[Any, Any]:
+    """Of two settings that differ, only the parts that do."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return was, now
+    keys = [key for key in was | now if was.get(key) != now.get(key)]
+    return {key: was.get(key) for key in keys}, {key: now.get(key) for key in keys}
 
 
 def _check_sum(path: Path) -> None:
     lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     expected = {name: digest for digest, name in map(str.split, lines)}
-    if expected.get(path.name) != (found := _sha256(path)):
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if expected.get(path.name) != found:
         raise ValueError(
-            f"{path} is not the file that was shipped: its SHA-256 is {found}, not {expected.get(path.name)};"
-            " restore it with git checkout, or install the package again"
+            f"{path} is not the file that was shipped: its SHA-256 is {found}, not"
+            f" {expected.get(path.name)}; restore it with git checkout, or install the package again"
         )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,202 +1,206 @@
-"""From pairs on disk to batches: decode once, split, augment, normalize, load. Notebook 02."""
+"""From pairs on disk to batches: decode once, split, load. Notebook 02."""
 
-import errno
 import hashlib
 import os
-import shutil
-import uuid
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from helpers.constants import CLASS_COLORS, CLASS_NAMES
+from helpers.datasets.pets import PairReader, PetFolder, read_list
+from helpers.files import atomic, home, make_folder, progress
+from helpers.transforms import normalize, resize_pair
+
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import InterpolationMode, v2
-
-from helpers.source import HOME, PairReader, Source, make_folder, progress, read_list
-
-CLASS_NAMES = ("pet", "background", "border")
-CLASS_COLORS = ("#D55E00", "#0072B2", "#F0E442")  # Okabe and Ito 2008: distinct to the colour-blind
-IGNORE_INDEX = 255  # a target pixel that counts neither in the loss nor in the metrics
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB, the field's convention
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """One official list ("trainval" or "test") decoded at size x size, memory-mapped from the cache.
+    """Images and masks of one size, with what is known of them.
 
-    images: uint8 (N, 3, size, size). masks: uint8 (N, size, size), 0 pet, 1 background, 2 border.
-    breeds: int64 (N,), 0..36. names: file names without suffix.
+    Shapes: images uint8 (N, 3, size, size); masks uint8 (N, size, size), class numbers from 0 on, or
+    `IGNORE_INDEX`; breeds int64 (N,), what a split is to balance, or None.
+
+    Args:
+        dataset: the name that results must be labeled with.
+        names: of the N pairs.
+        class_names, class_colors: of the classes 0, 1, ...; the pets' are the default.
+        source, split: the official list that the pairs were decoded from, if any.
+        arrays: the folder of the memory-mapped arrays, if any.
     """
 
-    source: Source
-    split: str
+    dataset: str
     names: tuple[str, ...]
-    breeds: Tensor
     images: Tensor
     masks: Tensor
+    breeds: Tensor | None = None
+    class_names: tuple[str, ...] = CLASS_NAMES
+    class_colors: tuple[str, ...] = CLASS_COLORS
+    source: PetFolder | None = None
+    split: str = ""
+    arrays: Path | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def __getstate__(self) -> dict:
+        """What is sent to another process: not the arrays, if that process can open their files."""
+        left_out = ("images", "masks") if self.arrays else ()
+        return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
-def decode(source: Source, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
+    def __setstate__(self, state: dict) -> None:
+        if state["arrays"]:
+            images, masks = _open_arrays(state["arrays"])
+            state = state | {"images": images, "masks": masks}
+        self.__dict__.update(state)
+
+
+def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
     """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
 
-    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed by the names, sizes
-    and times of the files it was made from, written under a temporary name, and renamed when complete.
+    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed by
+    the names, sizes and times of the files that it was made from.
 
-    Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache folder that
-    cannot be written or a full disk. Nothing is left behind then.
+    Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache
+    folder that cannot be written or a full disk. Nothing is left behind then.
     """
     names, breeds = read_list(source, split)
-    cache = cache or HOME / "data" / "cache"
+    cache = cache or home() / "data" / "cache"
     folder = cache / f"{split}-{size}px-{_fingerprint(source, names)}"
+
     if not folder.is_dir():
         make_folder(cache)
-        partial = cache / f"partial-{uuid.uuid4().hex[:12]}"
-        try:
+        with atomic(folder) as partial:
             partial.mkdir()
             _write_arrays(PairReader(source, split), size, partial)
-            partial.rename(folder)
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                need = len(names) * 4 * size**2 / 1e6
-                message = f"the disk is full: {cache} needs {need:.0f} MB more; make room and run this again"
-                raise OSError(errno.ENOSPC, message) from error
-            if not folder.is_dir():  # else another process was faster, with the same content
-                raise
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    # mode "c": pages are read as they are used; a write would go to a private copy, never to the file
-    images, masks = (torch.from_numpy(np.load(folder / f"{kind}.npy", mmap_mode="c")) for kind in ("images", "masks"))
-    return Pairs(source, split, names, torch.tensor(breeds), images, masks)
 
-
-def open_photo(path: str | Path) -> Image.Image:
-    """A photo from a file as RGB, turned upright as its camera noted (EXIF).
-
-    Raises FileNotFoundError, or ValueError for a file that is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
-
-
-def resize_image(image: Image.Image, size: int) -> Tensor:
-    """Squash a photo (PIL, RGB) to uint8 (3, size, size), bilinearly with antialiasing."""
-    return v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
-
-
-def resize_pair(image: Image.Image, mask: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
-    """Squash a photo (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size).
-
-    The mask takes the value in the middle of each cell (NEAREST_EXACT). Plain NEAREST, which v2.Resize uses for
-    masks, takes the cell's corner, and so lays the mask up to half a pixel beside its photo.
-    """
-    mask = v2.functional.resize(torch.from_numpy(mask)[None], [size, size], InterpolationMode.NEAREST_EXACT)
-    return resize_image(image, size), mask[0]
-
-
-def split_indices(breeds: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Indices (train, validation), disjoint and complete; of each breed `fraction` is held out, to within one.
-
-    All are lined up by breed, at random within a breed; one in every 1/fraction goes to validation.
-    """
-    line = np.lexsort((np.random.default_rng(seed).random(len(breeds)), breeds))
-    position = np.arange(len(breeds))
-    held_out = np.floor((position + 1) * fraction) > np.floor(position * fraction)
-    return torch.from_numpy(np.sort(line[~held_out])), torch.from_numpy(np.sort(line[held_out]))
-
-
-def default_augmentation() -> v2.Transform:
-    """Random flip, affine map and colors; photo and mask move together, what comes into view is ignored."""
-    return v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            v2.RandomAffine(
-                degrees=15,
-                translate=(0.1, 0.1),
-                scale=(0.75, 1.5),
-                shear=8,
-                interpolation=InterpolationMode.BILINEAR,  # masks: NEAREST
-                fill={tv_tensors.Image: 124, tv_tensors.Mask: IGNORE_INDEX},
-            ),
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
-        ]
+    images, masks = _open_arrays(folder)
+    breed_numbers = torch.tensor(breeds)
+    return Pairs(
+        source.name, names, images, masks, breed_numbers, source=source, split=split, arrays=folder
     )
 
 
-class PetDataset(Dataset):
-    """Some of the decoded pairs as normalized tensors, augmented if asked.
+def split_indices(strata: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Indices (train, validation), disjoint and complete, balanced over the strata.
 
-    An item is an image, float32 (3, size, size), and its mask, int64 (size, size). Asked for several positions
-    at once, as `make_loader` does, it gives a batch.
+    Args:
+        strata: a class of each sample, such as its breed, int64 (N,). Of each, `fraction` is held
+            out for validation, to within one sample.
+        seed: of the choice within a stratum.
+    """
+    # Line up the samples by stratum, in random order within each.
+    noise = np.random.default_rng(seed).random(len(strata))
+    line = np.lexsort((noise, strata))
+
+    # Going along the line, hold one out each time that another whole sample is due: so rounding
+    # errors do not add up over small strata.
+    due = np.floor(np.arange(len(line) + 1) * fraction)
+    held_out = due[1:] > due[:-1]
+    return torch.from_numpy(np.sort(line[~held_out])), torch.from_numpy(np.sort(line[held_out]))
+
+
+class SegmentationDataset(Dataset):
+    """Some of the decoded pairs as normalized tensors, augmented if asked. Built in notebook 02.
+
+    An item is an image, float32 (3, size, size), and its mask, int64 (size, size). Asked for several
+    positions at once, as `make_loader` does, it gives a batch.
+
+    The random numbers of an augmentation depend on the seed, the epoch and the sample alone
+    (`set_epoch`): neither workers, nor the order, nor a training that is resumed changes them.
+
+    Args:
+        pairs: from `decode`, or your own.
+        indices: the positions in `pairs` to use, all if None.
+        augment: changes an image and its mask, such as `default_augmentation()`.
     """
 
-    def __init__(self, pairs: Pairs, indices: Tensor | None = None, augment: Callable | None = None) -> None:
+    def __init__(
+        self, pairs: Pairs, indices: Tensor | None = None, augment: Callable | None = None
+    ) -> None:
         self.pairs = pairs
         self.indices = torch.arange(len(pairs)) if indices is None else torch.as_tensor(indices)
         self.augment = augment
+        self.seed, self.epoch = 0, 0
 
     @property
     def names(self) -> list[str]:
         return [self.pairs.names[i] for i in self.indices]
 
+    def set_epoch(self, epoch: int, seed: int = 0) -> None:
+        """Choose the random numbers of the next pass. `fit` does so before each epoch."""
+        self.epoch, self.seed = epoch, seed
+
+    def batch(self, positions: Tensor | list[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Images (N, 3, size, size) and masks (N, size, size) of these positions, of all if None."""
+        chosen = self.indices if positions is None else self.indices[torch.as_tensor(positions)]
+        images, masks = self.pairs.images[chosen], self.pairs.masks[chosen]
+
+        if self.augment is not None:
+            with _augmenting():
+                for i, row in enumerate(chosen.tolist()):
+                    seed_random_numbers(mix(self.seed, self.epoch, row))
+                    pair = tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i])
+                    images[i], masks[i] = self.augment(*pair)
+
+        return normalize(images), masks.long()
+
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        images, masks = self.__getitems__([position])
+        images, masks = self.batch([position])
         return images[0], masks[0]
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
-        rows = self.indices[torch.as_tensor(positions)]
-        images, masks = self.pairs.images[rows], self.pairs.masks[rows]
-        if self.augment is not None:
-            with _one_thread():
-                for i in range(len(rows)):
-                    images[i], masks[i] = self.augment(tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i]))
-        return normalize(images), masks.long()
+        return self.batch(
+            positions
+        )  # a DataLoader calls this, where it is there, for a whole batch
 
 
 class Splits(NamedTuple):
     """train (augmented), val and test (never augmented)."""
 
-    train: PetDataset
-    val: PetDataset
-    test: PetDataset
+    train: SegmentationDataset
+    val: SegmentationDataset
+    test: SegmentationDataset
 
 
-def load_splits(source: Source, size: int = 128, augment: Callable | None = None, cache: Path | None = None) -> Splits:
+def load_splits(
+    source: PetFolder, size: int = 128, augment: Callable | None = None, cache: Path | None = None
+) -> Splits:
     """The official trainval list split 75:25 by breed, and the official test list.
 
     Args:
         source: from `find_dataset`.
         size: height and width in pixels that pairs are squashed to.
         augment: applied to the training pairs only, such as `default_augmentation()`.
-        cache: folder of the decoded arrays, data/cache/ in the clone if None.
+        cache: folder of the decoded arrays, data/cache/ if None.
     """
-    trainval, test = decode(source, "trainval", size, cache), decode(source, "test", size, cache)
+    trainval, test = (decode(source, split, size, cache) for split in ("trainval", "test"))
+    assert trainval.breeds is not None
     train, val = split_indices(trainval.breeds)
-    return Splits(PetDataset(trainval, train, augment), PetDataset(trainval, val), PetDataset(test))
+    return Splits(
+        SegmentationDataset(trainval, train, augment),
+        SegmentationDataset(trainval, val),
+        SegmentationDataset(test),
+    )
 
 
 def make_loader(
-    dataset: PetDataset, batch_size: int = 16, shuffle: bool = False, seed: int = 0, num_workers: int = 0
+    dataset: SegmentationDataset, batch_size: int = 16, shuffle: bool = False, num_workers: int = 0
 ) -> DataLoader:
     """Batches of images (N, 3, size, size) and masks (N, size, size); the last may be smaller.
 
-    No workers are needed, and none is the safe choice in notebooks: the arrays are decoded already. On a fast
-    GPU a few workers keep up with the augmentation.
+    No workers are needed, and none is the safe choice in notebooks: the arrays are decoded already.
+    On a fast GPU a few workers keep up with the augmentation.
     """
     return DataLoader(
         dataset,
@@ -204,74 +208,130 @@ def make_loader(
         shuffle=shuffle,
         num_workers=num_workers,
         collate_fn=_as_is,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(
+            0
+        ),  # of the order; `fit` seeds it before each epoch
         pin_memory=torch.cuda.is_available(),
     )
 
 
-def normalize(images: Tensor) -> Tensor:
-    """RGB uint8 (..., 3, H, W) to float32 with about zero mean and unit variance.
+def seed_epoch(loader: object, epoch: int, seed: int = 0) -> None:
+    """Let the order of the batches, and the augmentation, depend on the seed and the epoch alone.
 
-    Raises ValueError for anything else, such as an image that was scaled to 0..1 before.
+    It concerns loaders from `make_loader`; of others, it seeds the generator if they have one. (One that
+    has none draws its order from torch's global generator, whose state a checkpoint holds.)
+
+    Raises ValueError for workers that live on from epoch to epoch: they would not hear of the new one.
     """
-    if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
-        raise ValueError(
-            f"normalize takes RGB images of bytes, uint8 (..., 3, H, W), not {images.dtype} {tuple(images.shape)}:"
-            ' do not scale before, and open files with Image.open(path).convert("RGB")'
-        )
-    mean, std = _statistics(images)  # in place: the same numbers as v2's ToDtype and Normalize, ten times faster
-    return images.to(torch.float32, copy=True).mul_(1 / 255).sub_(mean).div_(std)
+    dataset, generator = getattr(loader, "dataset", None), getattr(loader, "generator", None)
+    if hasattr(dataset, "set_epoch"):
+        if getattr(loader, "persistent_workers", False):
+            raise ValueError(
+                "persistent workers would repeat the augmentation of their first epoch: make the loader"
+                " with persistent_workers=False"
+            )
+        dataset.set_epoch(epoch, seed)
+    if generator is not None:
+        generator.manual_seed(mix(seed, epoch))
 
 
-def denormalize(images: Tensor) -> Tensor:
-    """The inverse of `normalize`, up to RGB float32 in 0..1."""
-    mean, std = _statistics(images)
-    return (images * std + mean).clamp(0, 1)
+def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
+    """What a checkpoint should know of the data that it was trained on: `fit(..., about=...)`."""
+    pairs, names = train.pairs, repr((train.names, val.names))
+    return {
+        "dataset": pairs.dataset,
+        "size": pairs.images.shape[-1],
+        "training_samples": len(train),
+        "validation_samples": len(val),
+        "names": hashlib.sha256(names.encode()).hexdigest()[:12],
+        "class_names": list(pairs.class_names),
+        "class_colors": list(pairs.class_colors),
+    }
 
 
-def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
-    return mean, std
+def mix(*key: int) -> int:
+    """One seed, 0..2**32 - 1, from several numbers; near keys give unrelated seeds."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def random_state() -> dict:
+    """The states of the generators of random numbers on the CPU (torch, NumPy, Python), as plain values."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, np.int64)), *rest),
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: dict) -> None:
+    """Put back what `random_state` gave."""
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(state["python"])
+    torch.set_rng_state(state["torch"])
+
+
+def seed_random_numbers(seed: int) -> None:
+    """Seed all these generators: an augmentation may draw from any."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would set those of GPUs, too
+    np.random.seed(seed)
+    random.seed(seed)
 
 
 @contextmanager
-def _one_thread():
-    """Small images gain nothing from several threads, and on a busy machine lose 100-fold in waiting for them."""
-    threads = torch.get_num_threads()
+def _augmenting() -> Iterator[None]:
+    """Within the block: one thread. After it, random numbers go on as if there had been none.
+
+    Small images gain nothing from several threads, and on a busy machine lose much in waiting.
+    """
+    before, threads = random_state(), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        set_random_state(before)
 
 
-def _as_is(batch):
-    return batch  # PetDataset.__getitems__ has made it one
+def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch  # SegmentationDataset has made it one
 
 
-def _fingerprint(source: Source, names: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(b"2")  # raise when what is stored changes
+def _fingerprint(source: PetFolder, names: tuple[str, ...]) -> str:
+    """A key of the files that arrays are made from. Not of their place: a folder may be moved."""
+    digest = hashlib.sha256(b"3")  # raise when what is stored changes
     for name in names:
         for path in (source.image_path(name), source.trimap_path(name)):
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue  # PairReader says so, with the mend
-            digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:12]
 
 
 def _write_arrays(reader: PairReader, size: int, folder: Path) -> None:
     """Write images.npy and masks.npy pair by pair: never more than one in memory."""
     shapes = {"images": (len(reader), 3, size, size), "masks": (len(reader), size, size)}
+
     with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
         for file, shape in ((images, shapes["images"]), (masks, shapes["masks"])):
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
+
         for i in progress(range(len(reader)), f"decoding {reader.split}"):
             image, mask = resize_pair(*reader[i], size)
             images.write(image.numpy().tobytes())
             masks.write(mask.numpy().tobytes())
+
+        # On the disk before the folder gets its final name.
         for file in (images, masks):
             file.flush()
             os.fsync(file.fileno())
+
+
+def _open_arrays(folder: Path) -> tuple[Tensor, Tensor]:
+    """Memory maps: pages are read as they are used, and a write goes to a private copy (mode "c")."""
+    images, masks = (np.load(folder / f"{kind}.npy", mmap_mode="c") for kind in ("images", "masks"))
+    return torch.from_numpy(images), torch.from_numpy(masks)

@@ -1,5 +1,7 @@
 """Measures of segmentation quality, all derived from one integer confusion matrix. Derived in notebook 05."""
 
+from helpers.constants import IGNORE_INDEX
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,17 +11,17 @@ from torch import Tensor
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over pixels, kept image by image.
 
-    `update` takes class indices; `matrix` is the sum over all images seen, rows = truth, columns = prediction;
-    `per_image` keeps one matrix for each image, so that per-image scores and bootstrap intervals follow from
-    the same counts. A class that occurs neither in the truth nor in the prediction has IoU and Dice NaN, and
-    is left out of means.
+    `update` takes class indices; `matrix` is the sum over all images seen, rows = truth, columns =
+    prediction; `per_image` keeps one matrix for each image, so that per-image scores and bootstrap
+    intervals follow from the same counts. A class that occurs neither in the truth nor in the
+    prediction has IoU and Dice NaN, and is left out of means.
 
     Args:
         num_classes: the number of classes C.
         ignore_index: target value of pixels that do not count.
     """
 
-    def __init__(self, num_classes: int = 3, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int = 3, ignore_index: int = IGNORE_INDEX) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self._batches: list[Tensor] = []
@@ -27,8 +29,8 @@ class ConfusionMatrix:
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add a batch. prediction, target: integer class indices (N, H, W).
 
-        Raises ValueError for shapes that differ, for logits in place of classes, and for indices outside
-        0..C-1 (the target may also hold `ignore_index`).
+        Raises ValueError for shapes that differ, for logits in place of classes, and for indices
+        outside 0..C-1 (the target may also hold `ignore_index`).
         """
         if prediction.shape != target.shape or prediction.ndim != 3:
             raise ValueError(
@@ -36,8 +38,12 @@ class ConfusionMatrix:
                 f" {tuple(prediction.shape)} and {tuple(target.shape)}: use logits.argmax(dim=1)"
             )
         if prediction.is_floating_point() or target.is_floating_point():
-            raise ValueError("prediction and target must be integer class indices: use logits.argmax(dim=1)")
-        prediction, target = prediction.long().flatten(1), target.long().flatten(1)
+            raise ValueError(
+                "prediction and target must be integer class indices: use logits.argmax(dim=1)"
+            )
+
+        # On the CPU from here on: one transfer each, instead of a wait for every look at the values.
+        prediction, target = prediction.cpu().long().flatten(1), target.cpu().long().flatten(1)
         valid = target != self.ignore_index
         c = self.num_classes
         for name, values in (("prediction", prediction[valid]), ("target", target[valid])):
@@ -46,11 +52,26 @@ class ConfusionMatrix:
                     f"{name} holds class {int(values.min())}..{int(values.max())}, outside 0..{c - 1}:"
                     " were trimap values 1..3 not shifted to 0..2, or does num_classes not fit?"
                 )
+
+        # Number the cells of all images' matrices one after the other, and count each cell's pixels.
         n = len(target)
-        image = torch.arange(n, device=target.device)[:, None].expand_as(target)
+        image = torch.arange(n)[:, None].expand_as(target)
         cell = (image * c + target) * c + prediction
         counts = torch.bincount(cell[valid], minlength=n * c * c)
-        self._batches.append(counts.reshape(n, c, c).cpu())
+        self._batches.append(counts.reshape(n, c, c))
+
+    @classmethod
+    def of(
+        cls,
+        prediction: Tensor,
+        target: Tensor,
+        num_classes: int = 3,
+        ignore_index: int = IGNORE_INDEX,
+    ) -> "ConfusionMatrix":
+        """The counts of one batch. prediction, target: integer class indices (N, H, W)."""
+        confusion = cls(num_classes, ignore_index)
+        confusion.update(prediction, target)
+        return confusion
 
     @property
     def per_image(self) -> Tensor:
@@ -83,18 +104,25 @@ class ConfusionMatrix:
         """Correct pixels over counted pixels."""
         return float(pixel_accuracy(self.matrix))
 
-    def bootstrap_miou(self, resamples: int = 1000, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+    def bootstrap_miou(
+        self, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    ) -> tuple[float, float]:
         """Percentile interval of the mIoU when the images are drawn again with replacement.
 
-        Source: Efron 1979. It covers the choice of test images, not the luck of training: for that, use seeds.
+        Source: Efron 1979. It covers the choice of test images, not the spread between training
+        runs: for that, use seeds.
         """
-        rng = np.random.default_rng(seed)
         matrices = self.per_image.double()
         n = len(matrices)
         if n == 0:
             return float("nan"), float("nan")
+
+        # How often each resample r holds each image n, and the sum of its images' matrices.
+        rng = np.random.default_rng(seed)
         draws = torch.from_numpy(rng.multinomial(n, np.full(n, 1 / n), size=resamples)).double()
-        scores = iou(torch.einsum("rn,nij->rij", draws, matrices)).nanmean(dim=-1)
+        sums = torch.einsum("rn,nij->rij", draws, matrices)
+
+        scores = iou(sums).nanmean(dim=-1)
         low, high = np.nanquantile(scores.numpy(), [(1 - level) / 2, (1 + level) / 2])
         return float(low), float(high)
 
@@ -119,11 +147,12 @@ def pixel_accuracy(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).sum(dim=-1) / matrix.sum(dim=(-2, -1))
 
 
-def boundary_band(target: Tensor, radius: int, ignore_index: int = 255) -> Tensor:
-    """Where a class boundary of the truth lies at most `radius` pixels away (in a square), bool (N, H, W).
+def boundary_band(target: Tensor, radius: int, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """The band around class boundaries of the truth: at most `radius` pixels away, bool (N, H, W).
 
-    Source: the "trimap" measure of Kohli et al. 2009. Score only these pixels by setting the others to the
-    ignore index: `target.where(boundary_band(target, 3), 255)`.
+    Distances are those of a square window. Source: the "trimap" measure of Kohli et al. 2009. Score
+    only these pixels by setting the others to the ignore index:
+    `target.where(boundary_band(target, 3), 255)`.
 
     Args:
         target: class indices (N, H, W).
@@ -132,8 +161,10 @@ def boundary_band(target: Tensor, radius: int, ignore_index: int = 255) -> Tenso
     """
     if radius < 1:
         raise ValueError(f"radius must be at least 1 pixel, not {radius}")
-    values, counts = target[:, None].float(), target[:, None] != ignore_index
-    window = dict(kernel_size=2 * radius + 1, stride=1, padding=radius)
-    largest = F.max_pool2d(values.where(counts, -torch.inf), **window)
-    smallest = -F.max_pool2d(-values.where(counts, torch.inf), **window)
+    values, valid = target[:, None].float(), target[:, None] != ignore_index
+
+    # Within the window around a pixel, the largest and the smallest class differ: a boundary is near.
+    window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius}
+    largest = F.max_pool2d(values.where(valid, -torch.inf), **window)
+    smallest = -F.max_pool2d(-values.where(valid, torch.inf), **window)
     return (largest > smallest)[:, 0]

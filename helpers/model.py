@@ -48,7 +48,9 @@ class Up(nn.Module):
             2x2 transposed convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, skips: bool = True, bilinear: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, skips: bool = True, bilinear: bool = False
+    ) -> None:
         super().__init__()
         if bilinear:
             self.up: nn.Module = nn.Sequential(
@@ -96,7 +98,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 1 or base_channels < 1:
-            raise ValueError(f"depth and base_channels must be at least 1, not {depth} and {base_channels}")
+            raise ValueError(
+                f"depth and base_channels must be at least 1, not {depth} and {base_channels}"
+            )
         self.config = {
             "in_channels": in_channels,
             "num_classes": num_classes,
@@ -108,7 +112,9 @@ class UNet(nn.Module):
         channels = [base_channels * 2**level for level in range(depth + 1)]
         self.stem = DoubleConv(in_channels, channels[0])
         self.downs = nn.ModuleList(Down(channels[i], channels[i + 1]) for i in range(depth))
-        self.ups = nn.ModuleList(Up(channels[i + 1], channels[i], skips, bilinear) for i in reversed(range(depth)))
+        self.ups = nn.ModuleList(
+            Up(channels[i + 1], channels[i], skips, bilinear) for i in reversed(range(depth))
+        )
         self.head = nn.Conv2d(channels[0], num_classes, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:

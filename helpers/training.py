@@ -1,281 +1,321 @@
-"""Train a segmentation network: one loop for CPU, CUDA and Apple's MPS. Notebook 04."""
+"""Train a segmentation network: one loop for CPU, CUDA and Apple's MPS. Built in notebook 04."""
 
-import hashlib
-import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
+from helpers.checkpoint import RunFolder
+from helpers.data import random_state, seed_epoch, seed_random_numbers, set_random_state
+from helpers.inference import (
+    PRECISIONS,
+    Device,
+    Evaluation,
+    evaluate,
+    memory_format,
+    pick_device,
+    pick_precision,
+)
+from helpers.losses import LOSSES
+
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from helpers.checkpoint import read_checkpoint, save_checkpoint
-from helpers.data import IGNORE_INDEX, PetDataset, make_loader
-from helpers.losses import LOSSES
-from helpers.metrics import ConfusionMatrix
+Batches = Iterable[tuple[Tensor, Tensor]]
+History = dict[str, list[float]]
+Hook = Callable[[nn.Module, Tensor], Any]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What a training run depends on, besides the model and the data. The defaults are the recipe of the README.
+    """The settings of a training run, besides the model and the data.
 
     Args:
-        epochs: passes over the training pairs.
-        batch_size: pairs in a step.
-        learning_rate: its highest value.
+        epochs: passes over the training samples.
+        learning_rate: its highest value, in a schedule of one cycle: up, then down to nearly 0.
         weight_decay: of AdamW.
-        loss: "ce" (cross-entropy), "dice", or their sum, "ce+dice".
-        schedule: "onecycle" (up, then down to nearly 0) or "cosine" (down from the start).
+        loss: a name in `helpers.losses.LOSSES`: "ce" (cross-entropy), "dice", or their sum "ce+dice".
         clip_norm: gradients are scaled down to this norm at most.
-        mixed_precision: True computes in bfloat16, or in float16 with a scaled loss on GPUs without it; None
-            does so on CUDA only. (On a CPU it pays only where the chip has AMX or AVX512-BF16.)
-        num_workers: processes that prepare batches.
+        precision: see `helpers.inference.pick_precision`.
         seed: of the batches' order and the augmentation. The weights are drawn before, with the model.
+
+    Raises ValueError for a name or number that is none of these.
     """
 
     epochs: int = 160
-    batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     loss: str = "ce+dice"
-    schedule: str = "onecycle"
     clip_norm: float = 1.0
-    mixed_precision: bool | None = None
-    num_workers: int = 0
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for field, allowed in (("loss", tuple(LOSSES)), ("schedule", ("onecycle", "cosine"))):
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} must be one of {allowed}, not {getattr(self, field)!r}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(f"epochs and batch_size must be at least 1, not {self.epochs}, {self.batch_size}")
+        for name, allowed in (("loss", tuple(LOSSES)), ("precision", PRECISIONS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        for name in ("epochs", "learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
 
-History = dict[str, list[float]]
+@dataclass
+class TrainingState:
+    """All that a run needs to go on as if it had not stopped. It saves and restores itself.
 
-
-class Evaluation(NamedTuple):
-    """confusion over all images, and the mean cross-entropy of a pixel."""
-
-    confusion: ConfusionMatrix
-    loss: float
-
-
-def pick_device(name: str | torch.device = "auto") -> torch.device:
-    """The device to train on. "auto" takes CUDA, else Apple's MPS, else the CPU.
-
-    Raises RuntimeError for a GPU that PyTorch cannot see.
+    `history` holds one number an epoch of train_loss, val_loss, val_miou, learning_rate and seconds;
+    `best` the weights, on the CPU, of the epoch with the highest validation mIoU so far.
     """
-    name = str(name)
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    kind, _, index = name.partition(":")
-    if not available.get(kind, False) or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
-        raise RuntimeError(
-            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no such device: use 'auto' or 'cpu',"
-            " or install a GPU driver and a PyTorch built for it (in Colab: Runtime > Change runtime type)"
-        )
-    return torch.device(name)
 
+    model: nn.Module
+    optimizer: Optimizer
+    schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    history: History = field(default_factory=dict)
+    best: dict[str, Any] = field(default_factory=dict)
 
-def pick_precision(device: torch.device, mixed: bool | None) -> torch.dtype | None:
-    """The type to compute in, None for plain float32. See `TrainingConfig.mixed_precision`."""
-    if mixed is None:
-        mixed = device.type == "cuda"
-    if not mixed:
-        return None
-    half = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.float16 if half else torch.bfloat16
+    @classmethod
+    def start(
+        cls, model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
+    ) -> "TrainingState":
+        """The state before the first of `steps` steps. It seeds all generators of random numbers."""
+        seed_random_numbers(config.seed)
+        torch.cuda.manual_seed_all(config.seed)  # does nothing without CUDA
+        rate, decay = config.learning_rate, config.weight_decay
+        optimizer = AdamW(model.parameters(), lr=rate, weight_decay=decay)
+        schedule = OneCycleLR(optimizer, rate, total_steps=steps)
 
+        # Only float16 needs it: its smallest number is 6e-8, and many gradients are smaller.
+        device = next(model.parameters()).device
+        scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
 
-def fit(
-    model: nn.Module,
-    train: PetDataset,
-    val: PetDataset,
-    config: TrainingConfig | None = None,
-    *,
-    device: str | torch.device = "auto",
-    folder: str | Path | None = None,
-    resume: bool = False,
-    progress: bool = True,
-) -> History:
-    """Train a model, keep the weights that were best on validation, and leave the model with them.
+        state = cls(model, optimizer, schedule, scaler)
+        state.best = {"model": _copy(model), "val_miou": -1.0, "epoch": 0}
+        return state
 
-    Args:
-        model: logits (N, C, H, W) from images (N, 3, H, W).
-        train, val: the pairs to learn from, and those that choose the best epoch by mIoU.
-        config: `TrainingConfig()` if None.
-        device: see `pick_device`.
-        folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each written whole
-            or not at all. With None, nothing is kept on disk.
-        resume: go on from folder/last.pt, if there is one, as if training had not stopped.
-        progress: show a bar with the training loss and the validation mIoU.
-
-    Returns the history: for each epoch train_loss, val_loss, val_miou, learning_rate and seconds. Stopped by
-    the keyboard, it returns the finished epochs, and `resume=True` goes on after them.
-
-    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model, config or
-    pairs, and where there is nothing to train or to validate on.
-    """
-    for part, dataset in (("training", train), ("validation", val)):
-        if not len(dataset):
-            raise ValueError(f"there are no {part} pairs: give at least one (`split_indices` needs four to fill both)")
-    folder = Path(folder) if folder else None
-    config = config or TrainingConfig()
-    device = pick_device(device)
-    precision = pick_precision(device, config.mixed_precision)
-    model.to(device, memory_format=_layout(device))
-    loader = make_loader(train, config.batch_size, shuffle=True, seed=config.seed, num_workers=config.num_workers)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = config.epochs * len(loader)
-    if config.schedule == "onecycle":
-        scheduler = lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
-    else:
-        scheduler = lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-    run = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
-    about = {
-        "model_config": getattr(model, "config", {}),
-        "config": asdict(config),
-        "trained_on": train.pairs.source.name,
-        "data": {
-            "size": train.pairs.images.shape[-1],
-            "training_pairs": len(train),
-            "validation_pairs": len(val),
-            "names": hashlib.sha256(repr((train.names, val.names)).encode()).hexdigest()[:12],
-        },
-    }
-    history: History = {key: [] for key in ("train_loss", "val_loss", "val_miou", "learning_rate", "seconds")}
-    torch.manual_seed(config.seed)
-    best = {"model": _copy(model), "val_miou": -1.0, "epoch": 0}
-
-    def save() -> None:
-        if folder:
-            rng = {"torch": torch.get_rng_state(), "loader": loader.generator.get_state()}
-            rng["cuda"] = torch.cuda.get_rng_state_all()  # empty without CUDA
-            states = {key: part.state_dict() for key, part in run.items()}
-            save_checkpoint(folder / "last.pt", states | about | {"history": history, "best": best, "rng": rng})
-
-    if resume and folder and (folder / "last.pt").is_file():
-        state = read_checkpoint(folder / "last.pt")
-        _check_same(folder / "last.pt", state, about)
-        for key, part in run.items():
-            part.load_state_dict(state[key])
-        history, best = state["history"], state["best"]
-        torch.set_rng_state(state["rng"]["torch"])
-        torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
-        loader.generator.set_state(state["rng"]["loader"])
-    elif folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        save()
-    done = len(history["seconds"])
-    with tqdm(total=config.epochs, initial=done, desc="epochs", file=sys.stdout, disable=not progress) as bar:
-        try:
-            for epoch in range(done + 1, config.epochs + 1):
-                start = time.perf_counter()
-                rate = scheduler.get_last_lr()[0]
-                train_loss = _train_epoch(run, loader, config, device, precision, epoch)
-                confusion, val_loss = evaluate(model, val, device=device, precision=precision)
-                row = (train_loss, val_loss, confusion.mean_iou(), rate, time.perf_counter() - start)
-                for key, value in zip(history, row, strict=True):
-                    history[key].append(value)
-                if math.isnan(history["val_miou"][-1]):
-                    raise ValueError("no pixel of the validation masks counts, so there is no mIoU to choose by")
-                if history["val_miou"][-1] > best["val_miou"]:
-                    best = {"model": _copy(model), "val_miou": history["val_miou"][-1], "epoch": epoch}
-                    if folder:
-                        save_checkpoint(folder / "best.pt", best | about)
-                save()
-                bar.set_postfix_str(f"loss {train_loss:.3f}, validation mIoU {history['val_miou'][-1]:.3f}")
-                bar.update()
-        except KeyboardInterrupt:
-            finished = len(history["seconds"])
-            bar.write(
-                f"Stopped by the keyboard; {finished} of {config.epochs} epochs are finished.",
-                file=sys.stdout,
+    def record(self, validation: Evaluation, **numbers: float) -> bool:
+        """Note a finished epoch. Returns whether it is the best so far."""
+        miou = validation.confusion.mean_iou()
+        if np.isnan(miou):
+            raise ValueError(
+                "no pixel of the validation masks counts, so there is no mIoU to choose the best epoch"
+                " by: are all of them 255?"
             )
-    model.load_state_dict(best["model"])
-    return history
+
+        self.epoch += 1
+        for key, value in (numbers | {"val_loss": validation.loss, "val_miou": miou}).items():
+            self.history.setdefault(key, []).append(value)
+
+        improved = miou > self.best["val_miou"]
+        if improved:
+            self.best = {"model": _copy(self.model), "val_miou": miou, "epoch": self.epoch}
+        return improved
+
+    def state_dict(self) -> dict:
+        """Tensors and plain values only, so that a checkpoint can be read with weights_only=True."""
+        parts = ("model", "optimizer", "schedule", "scaler")
+        return {
+            **{name: getattr(self, name).state_dict() for name in parts},
+            "epoch": self.epoch,
+            "history": self.history,
+            "best": self.best,
+            "random": random_state() | {"cuda": torch.cuda.get_rng_state_all()},
+        }
+
+    def load_state_dict(self, saved: dict) -> None:
+        """Go on from a saved state, also in another precision: without a scaler's state it starts anew."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        if saved["scaler"]:
+            self.scaler.load_state_dict(saved["scaler"])
+
+        self.epoch, self.history, self.best = saved["epoch"], saved["history"], saved["best"]
+        set_random_state(saved["random"])
+        torch.cuda.set_rng_state_all(saved["random"]["cuda"][: torch.cuda.device_count()])
 
 
-def _train_epoch(run: dict, loader, config: TrainingConfig, device, precision, epoch: int) -> float:
-    """One pass over the training pairs. Returns the mean loss."""
-    model, optimizer, scheduler, scaler = run.values()
+def train_one_epoch(
+    state: TrainingState,
+    loader: Batches,
+    config: TrainingConfig,
+    precision: torch.dtype | None = None,
+    after_step: Hook | None = None,
+) -> float:
+    """One pass over the training samples. Returns the mean loss of a sample.
+
+    It does not wait for the device between steps (a float16 scaler does). Arguments are those of `fit`.
+
+    Raises FloatingPointError, at the end of the pass, if a loss was not finite.
+    """
+    model, optimizer, scaler = state.model, state.optimizer, state.scaler
+    device = next(model.parameters()).device
+    losses, sizes = [], []
     model.train()
-    total = 0.0
-    for step, (images, masks) in enumerate(loader):
-        images = images.to(device, non_blocking=device.type == "cuda", memory_format=_layout(device))
-        masks = masks.to(device, non_blocking=device.type == "cuda")
+
+    for images, masks in loader:
+        # From pinned memory, a copy to a CUDA device goes on while the host prepares the next step.
+        overlap = device.type == "cuda"
+        images = images.to(device, non_blocking=overlap, memory_format=memory_format(device))
+        masks = masks.to(device, non_blocking=overlap)
+
+        # Convolutions in 16 bits, where that is asked for; the loss in 32.
         with torch.autocast(device.type, precision, enabled=precision is not None):
-            logits = model(images)
+            logits = model(images)  # (N, C, H, W)
         loss = LOSSES[config.loss](logits, masks)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"the loss is {value} in epoch {epoch}, step {step}: try a learning_rate below"
-                f" {config.learning_rate:g}, and look for NaN in the images and for masks that are ignored altogether"
-            )
+
+        # In float16, small gradients would become 0: the loss is scaled up before backward, and the
+        # gradients are scaled down again before they are clipped. Otherwise the scaler does nothing.
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        scaler.step(optimizer)
+        scaler.step(optimizer)  # left out if a gradient overflowed; then update() lowers the scale
         scaler.update()
-        scheduler.step()
-        total += value * len(images)
-    return total / len(loader.dataset)
+        state.schedule.step()
+
+        losses.append(loss.detach())  # on the device: reading a number here would wait for it
+        sizes.append(len(images))
+        if after_step is not None:
+            after_step(model, loss.detach())
+
+    return _mean_loss(torch.stack(losses).cpu(), sizes, state.epoch + 1)
 
 
-def _layout(device: torch.device) -> torch.memory_format:
-    """Channels last is faster on CPU and CUDA; on MPS it has given wrong gradients (PyTorch issue 175189)."""
-    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+def fit(
+    model: nn.Module,
+    train_loader: Batches,
+    val_loader: Batches,
+    config: TrainingConfig | None = None,
+    *,
+    device: Device = "auto",
+    folder: str | Path | None = None,
+    resume: bool = False,
+    about: dict | None = None,
+    after_step: Hook | None = None,
+    interruptible: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a model, keep the weights that were best on validation, and leave the model with them.
+
+    It seeds the generators of random numbers with `config.seed`, and moves the model to the device.
+
+    Args:
+        model: logits (N, C, H, W) from images (N, 3, H, W).
+        train_loader, val_loader: batches of images and masks (N, H, W), as often as they are asked for:
+            a DataLoader, or a list of batches. The second chooses the best epoch, by mIoU.
+        config: `TrainingConfig()` if None.
+        device: see `pick_device`.
+        folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each written
+            whole or not at all. Files of an earlier run there are renamed. None keeps nothing on disk.
+        resume: go on from folder/last.pt, if there is one, as if training had not stopped.
+        about: what is to be kept with the weights, such as `helpers.data.describe(train, val)`; a run
+            goes on with the same only.
+        after_step: called with the model and the loss (on the device) after each step.
+        interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the training
+            early. Otherwise it is raised again, so that a script stops. Either way a line says so, the
+            model gets its best weights, and `resume` goes on after the last finished epoch.
+        progress: show a bar with the training loss and the validation mIoU.
+
+    Returns the history: for each finished epoch train_loss, val_loss, val_miou, learning_rate, seconds.
+
+    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model,
+    configuration or data, and where there is nothing to train or to validate on.
+    """
+    config = config or TrainingConfig()
+    steps = _count_batches(train_loader, "training")
+    _count_batches(val_loader, "validation")
+
+    device = pick_device(device)
+    precision = pick_precision(device, config.precision)
+    model.to(device, memory_format=memory_format(device))
+    state = TrainingState.start(model, config, config.epochs * steps, precision)
+
+    # Go on from the files of an earlier run, or put them aside.
+    files = RunFolder(folder, _settings(model, config, steps, precision) | (about or {}))
+    if resume and (saved := files.read_last()):
+        state.load_state_dict(saved)
+    else:
+        files.start()
+
+    try:
+        for _ in _epochs(state, config.epochs, progress):
+            start, rate = time.perf_counter(), state.schedule.get_last_lr()[0]
+            seed_epoch(train_loader, state.epoch + 1, config.seed)
+
+            train_loss = train_one_epoch(state, train_loader, config, precision, after_step)
+            validation = evaluate(model, val_loader, precision=precision)
+
+            seconds = time.perf_counter() - start
+            improved = state.record(
+                validation, train_loss=train_loss, learning_rate=rate, seconds=seconds
+            )
+            files.save(state.state_dict(), state.best, improved)
+
+    except KeyboardInterrupt:
+        print(f"Interrupted: {state.epoch} of {config.epochs} epochs are finished.")
+        if not interruptible:
+            raise
+    finally:
+        model.load_state_dict(state.best["model"])
+
+    return state.history
+
+
+def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
+    """Go through the epochs that are left, with a progress bar on standard output."""
+    bar = tqdm(total=epochs, initial=state.epoch, desc="epochs", file=sys.stdout, disable=not show)
+    with bar:
+        while state.epoch < epochs:
+            yield
+            loss, miou = (state.history[key][-1] for key in ("train_loss", "val_miou"))
+            bar.set_postfix_str(f"loss {loss:.3f}, validation mIoU {miou:.3f}")
+            bar.update()
+
+
+def _count_batches(loader: Batches, what: str) -> int:
+    if not hasattr(loader, "__len__") or not len(loader):
+        raise ValueError(
+            f"there are no {what} batches, or the loader has no len(): give a DataLoader or a list of"
+            " batches, with at least one sample (`split_indices` needs four to fill both parts)"
+        )
+    return len(loader)
+
+
+def _settings(
+    model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
+) -> dict:
+    """What the numbers of a run depend on, as plain values."""
+    settings = asdict(config)
+    del settings["precision"]  # may change in a resumed run; "auto" would not say what it was
+    return {
+        "model_config": getattr(model, "config", {}),
+        "config": settings,
+        "steps_per_epoch": steps,
+        "device": next(model.parameters()).device.type,
+        "precision": str(precision or torch.float32).removeprefix("torch."),
+    }
+
+
+def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
+    """The mean of the batches' losses, weighted by their sizes."""
+    finite = losses.isfinite()
+    if not finite.all():
+        step = int(finite.int().argmin())
+        raise FloatingPointError(
+            f"the loss is {losses[step].item()} in epoch {epoch}, step {step}: try a lower learning_rate,"
+            " and look for NaN in the images and for masks that are ignored altogether"
+        )
+    weights = torch.tensor(sizes, dtype=losses.dtype)
+    return float((losses * weights).sum() / weights.sum())
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().to("cpu", copy=True) for key, value in model.state_dict().items()}
-
-
-def _check_same(path: Path, saved: dict, now: dict) -> None:
-    """A run goes on only with the model, the settings and the data that it began with."""
-    for part, value in now.items():
-        was = saved.get(part)
-        if was == value:
-            continue
-        if isinstance(was, dict) and isinstance(value, dict):  # name only what differs
-            keys = [key for key in was | value if was.get(key) != value.get(key)]
-            was, value = ({key: settings.get(key) for key in keys} for settings in (was, value))
-        raise ValueError(
-            f"{path} was made with {part} {was}, not {value}: use the same again (a run cannot be made longer: its"
-            " schedule is fixed), choose another folder, or train with resume=False, which replaces last.pt and best.pt"
-        )
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    dataset: PetDataset,
-    batch_size: int = 32,
-    *,
-    device: str | torch.device = "auto",
-    precision: torch.dtype | None = None,
-) -> Evaluation:
-    """Score a model in eval() mode on a dataset, at the dataset's size; the model stays in eval() mode."""
-    device = pick_device(str(device))
-    model.to(device).eval()
-    confusion, loss, pixels = None, 0.0, 0
-    for images, masks in make_loader(dataset, batch_size):
-        masks = masks.to(device)
-        with torch.autocast(device.type, precision, enabled=precision is not None):
-            logits = model(images.to(device, memory_format=_layout(device))).float()
-        confusion = confusion or ConfusionMatrix(logits.shape[1], IGNORE_INDEX)
-        confusion.update(logits.argmax(dim=1), masks)
-        loss += F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX, reduction="sum").item()
-        pixels += int((masks != IGNORE_INDEX).sum())
-    return Evaluation(confusion or ConfusionMatrix(), loss / max(pixels, 1))

@@ -6,6 +6,9 @@ most. The first three colors are those of `helpers.data.CLASS_COLORS`, which the
 
 from collections.abc import Sequence
 
+from helpers.constants import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
+from helpers.metrics import iou
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,11 +19,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from helpers.data import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
-from helpers.metrics import iou
-
 _LINES = {"training": "--", "validation": "-"}
-_COLORS = (*CLASS_COLORS, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")  # for other datasets than pets
+_COLORS = (
+    *CLASS_COLORS,
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#999999",
+)  # for other datasets than pets
 _PALETTE = np.array([to_rgb(color) for color in _COLORS])
 
 
@@ -30,7 +37,9 @@ def to_rgb_array(image: Tensor | np.ndarray) -> np.ndarray:
     return array / 255 if array.dtype == np.uint8 else array
 
 
-def overlay(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: float = 0.5) -> np.ndarray:
+def overlay(
+    image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: float = 0.5
+) -> np.ndarray:
     """A photo (3, H, W) tinted with the colors of its mask (H, W), float (H, W, 3); ignored pixels are darkened."""
     mask = np.asarray(mask).astype(int)
     colors = _PALETTE[np.where(mask == IGNORE_INDEX, 0, mask)]
@@ -38,7 +47,9 @@ def overlay(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: floa
     return (1 - opacity) * to_rgb_array(image) + opacity * colors
 
 
-def error_map(image: Tensor | np.ndarray, mask: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> np.ndarray:
+def error_map(
+    image: Tensor | np.ndarray, mask: Tensor | np.ndarray, prediction: Tensor | np.ndarray
+) -> np.ndarray:
     """A gray photo whose wrong pixels show the color of the class that was predicted, float (H, W, 3)."""
     mask, prediction = np.asarray(mask), np.asarray(prediction).astype(int)
     gray = np.repeat(to_rgb_array(image).mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6 + 0.4
@@ -69,7 +80,7 @@ def plot_samples(
         if masks is not None:
             axes[2 * row + 1, column].imshow(overlay(image, masks[i]))
     if masks is not None:
-        _class_legend(figure, class_names)
+        class_legend(figure, class_names)
     return _finish(figure)
 
 
@@ -95,43 +106,23 @@ def plot_predictions(
         for ax, picture in zip(row, (*pictures, error_map(image, mask, prediction)), strict=False):
             ax.imshow(np.clip(picture, 0, 1))
         if confidence is not None:
-            shown = row[-1].imshow(np.asarray(confidence[i]), cmap="gray", vmin=1 / len(class_names), vmax=1)
+            shown = row[-1].imshow(
+                np.asarray(confidence[i]), cmap="gray", vmin=1 / len(class_names), vmax=1
+            )
         if titles is not None:
             row[0].set_ylabel(titles[i], fontsize=8)
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head, fontsize=9)
     if confidence is not None:
         figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability")
-    _class_legend(figure, class_names)
+    class_legend(figure, class_names)
     return _finish(figure)
 
 
-def plot_mosaic(pictures: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]], side: float = 1.6) -> Figure:
-    """Rows of pictures, float (H, W, 3) in 0..1, each under its title; drawn as one, which is fast.
-
-    Pictures are enlarged, pixel by pixel, to the size of the first. side: of a picture, in inches.
-    """
-    height, width = pictures[0][0].shape[:2]
-    head, gap = round(0.13 * height), round(0.03 * width)
-    columns = max(map(len, pictures))
-    canvas = np.ones((len(pictures) * (height + head), columns * (width + gap) - gap, 3))
-    size = (side * canvas.shape[1] / width, side * canvas.shape[0] / height + 0.3)
-    figure = Figure(figsize=size, dpi=90)
-    ax = figure.add_axes((0, 0.3 / size[1], 1, 1 - 0.3 / size[1]))
-    for row, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
-        for column, (picture, name) in enumerate(zip(shown, names, strict=True)):
-            top, left = row * (height + head) + head, column * (width + gap)
-            rows, places = (np.arange(n) * m // n for n, m in zip((height, width), picture.shape, strict=False))
-            canvas[top : top + height, left : left + width] = picture[rows[:, None], places]
-            ax.text(left + width / 2, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9)
-    ax.imshow(canvas.clip(0, 1))
-    ax.set_axis_off()
-    _class_legend(figure, place="lower center")
-    return figure
-
-
 def plot_history(
-    history: dict[str, list[float]] | dict[str, dict[str, list[float]]], smooth: int = 1, first: int = 1
+    history: dict[str, list[float]] | dict[str, dict[str, list[float]]],
+    smooth: int = 1,
+    first: int = 1,
 ) -> Figure:
     """Losses and validation mIoU by epoch, of one history or of several under their names.
 
@@ -142,7 +133,10 @@ def plot_history(
     figure.subplots_adjust(0.07, 0.16, 0.98, 0.9)
     for i, (name, values) in enumerate(histories.items()):
         epochs = range(first, len(values["val_loss"]) + 1)
-        curves = {key: [np.mean(of_epoch[max(0, e - smooth) : e]) for e in epochs] for key, of_epoch in values.items()}
+        curves = {
+            key: [np.mean(of_epoch[max(0, e - smooth) : e]) for e in epochs]
+            for key, of_epoch in values.items()
+        }
         color = f"C{i}"
         for part, key in (("training", "train_loss"), ("validation", "val_loss")):
             left.plot(epochs, curves[key], _LINES[part], color=color, label=part)
@@ -152,7 +146,10 @@ def plot_history(
     if first == 1:
         right.set(ylim=(0, 1))
     if len(histories) > 1:
-        left.legend(handles=[Line2D([], [], color="0.4", ls=ls, label=n) for n, ls in _LINES.items()], frameon=False)
+        left.legend(
+            handles=[Line2D([], [], color="0.4", ls=ls, label=n) for n, ls in _LINES.items()],
+            frameon=False,
+        )
         right.legend(frameon=False, fontsize=8)
     else:
         left.legend(frameon=False)
@@ -170,13 +167,22 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] | None = None) -> 
     """
     counts = np.asarray(matrix, dtype=float)
     if class_names is None:
-        class_names = CLASS_NAMES if len(counts) == len(CLASS_NAMES) else [str(c) for c in range(len(counts))]
+        class_names = (
+            CLASS_NAMES if len(counts) == len(CLASS_NAMES) else [str(c) for c in range(len(counts))]
+        )
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
-        ax.text(column, row, f"{share:.1%}", ha="center", va="center", color="white" if share > 0.5 else "black")
+        ax.text(
+            column,
+            row,
+            f"{share:.1%}",
+            ha="center",
+            va="center",
+            color="white" if share > 0.5 else "black",
+        )
     of_class = iou(matrix).tolist()
     rows = [f"{name}\n(IoU {value:.2f})" for name, value in zip(class_names, of_class, strict=True)]
     ax.set_xticks(range(len(counts)), class_names)
@@ -187,17 +193,23 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] | None = None) -> 
 
 def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
     """The first channels of feature maps (C, H, W), one row for each name, every map on its own gray scale."""
-    figure, axes = _picture_grid(len(maps), min(channels, max(len(m) for m in maps.values())), side=0.9)
+    figure, axes = _picture_grid(
+        len(maps), min(channels, max(len(m) for m in maps.values())), side=0.9
+    )
     for row, (name, features) in zip(axes, maps.items(), strict=True):
         for ax, channel in zip(row, features, strict=False):
             ax.imshow(np.asarray(channel), cmap="gray")
-        row[0].set_ylabel(f"{name}\n{len(features)} x {features.shape[1]} x {features.shape[2]}", fontsize=7)
+        row[0].set_ylabel(
+            f"{name}\n{len(features)} x {features.shape[1]} x {features.shape[2]}", fontsize=7
+        )
     return _finish(figure)
 
 
 def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, np.ndarray]:
     size = (side * columns + 0.3, side * rows + 0.5)
-    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=72, layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=size, dpi=72, layout="constrained", squeeze=False
+    )
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -209,10 +221,14 @@ def _check_some(images: Tensor) -> None:
         raise ValueError("there are no images to show: the selection is empty")
 
 
-def _class_legend(
-    figure: Figure | Axes, class_names: Sequence[str] = CLASS_NAMES, place: str = "outside lower center"
+def class_legend(
+    figure: Figure | Axes,
+    class_names: Sequence[str] = CLASS_NAMES,
+    place: str = "outside lower center",
 ) -> None:
-    patches = [Patch(color=color, label=name) for name, color in zip(class_names, _COLORS, strict=False)]
+    patches = [
+        Patch(color=color, label=name) for name, color in zip(class_names, _COLORS, strict=False)
+    ]
     figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
 
 

@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
+from helpers.datasets.pets import read_list
+from helpers.source import HOME
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage.data import chelsea
-
-from helpers.source import HOME, read_list
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 

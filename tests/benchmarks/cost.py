@@ -7,16 +7,18 @@ there is one; the share of an epoch in which the device waits for data. Writes h
 import time
 from datetime import date
 
+from helpers.data import load_splits, make_loader
+from helpers.datasets.pets import find_dataset
+from helpers.inference import pick_device, pick_precision
+from helpers.losses import LOSSES
+from helpers.model import UNet
+from helpers.studies.experiments import commit, device_name, save_record
+from helpers.training import TrainingConfig
+from helpers.transforms import default_augmentation
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from helpers.data import default_augmentation, load_splits, make_loader
-from helpers.experiments import commit, device_name, save_record
-from helpers.losses import LOSSES
-from helpers.model import UNet
-from helpers.source import find_dataset
-from helpers.training import TrainingConfig, pick_device, pick_precision
 
 SIZE, BATCH, WIDTHS = 128, 16, (8, 16, 32, 64)
 

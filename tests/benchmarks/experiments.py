@@ -14,12 +14,10 @@ than one with two. With the full dataset in data/, `experiments.py recipe` train
 import argparse
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from helpers.data import Splits, load_splits
-from helpers.experiments import (
+from helpers.datasets.pets import PetFolder, find_dataset
+from helpers.metrics import iou
+from helpers.studies.experiments import (
     EXPERIMENTS,
     Experiment,
     add_test_scores,
@@ -30,10 +28,12 @@ from helpers.experiments import (
     save_record,
     split_hash,
 )
-from helpers.metrics import iou
-from helpers.report import full_report
-from helpers.source import Source, find_dataset
+from helpers.studies.report import full_report
 from helpers.training import TrainingConfig
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 STUDIES = {"recipe": {"recipe": Experiment(pretrained=True)}, "one-factor": EXPERIMENTS, "baselines": {}}
 EPOCHS = {"recipe": TrainingConfig().epochs, "one-factor": 30}

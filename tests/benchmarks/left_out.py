@@ -12,6 +12,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from helpers.checkpoint import SHIPPED, load_model
+from helpers.constants import IGNORE_INDEX
+from helpers.data import SegmentationDataset, Splits, load_splits
+from helpers.datasets.pets import PairReader, find_dataset
+from helpers.inference import predict
+from helpers.losses import LOSSES, dice_loss
+from helpers.metrics import ConfusionMatrix
+from helpers.model import UNet
+from helpers.studies.experiments import own_records, record_path, record_run, save_record
+from helpers.training import TrainingConfig, fit
+from helpers.transforms import default_augmentation
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,16 +31,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
-
-from helpers.checkpoint import SHIPPED, load_model
-from helpers.data import IGNORE_INDEX, PetDataset, Splits, default_augmentation, load_splits
-from helpers.experiments import own_records, record_path, record_run, save_record
-from helpers.losses import LOSSES, dice_loss
-from helpers.metrics import ConfusionMatrix
-from helpers.model import UNet
-from helpers.prediction import predict
-from helpers.source import PairReader, find_dataset
-from helpers.training import TrainingConfig, fit
 
 SIZE = 128
 
@@ -128,7 +130,7 @@ VARIANTS = {
 }
 
 
-def letterboxed(dataset: PetDataset) -> tuple[PetDataset, list[tuple[int, int, int, int]]]:
+def letterboxed(dataset: SegmentationDataset) -> tuple[SegmentationDataset, list[tuple[int, int, int, int]]]:
     """The pairs of a dataset with their aspect kept, and gray bars; also (top, left, height, width) of each photo."""
     reader, boxes = PairReader(dataset.pairs.source, dataset.pairs.split), []
     images = torch.full((len(reader), 3, SIZE, SIZE), 124, dtype=torch.uint8)
@@ -143,10 +145,10 @@ def letterboxed(dataset: PetDataset) -> tuple[PetDataset, list[tuple[int, int, i
         mask = torch.from_numpy(mask)[None]
         masks[i][inside] = v2.functional.resize(mask, [height, width], InterpolationMode.NEAREST_EXACT)[0]
         boxes.append((top, left, height, width))
-    return PetDataset(replace(dataset.pairs, images=images, masks=masks), dataset.indices, dataset.augment), boxes
+    return SegmentationDataset(replace(dataset.pairs, images=images, masks=masks), dataset.indices, dataset.augment), boxes
 
 
-def letterbox_score(model: nn.Module, val: PetDataset, boxes: list) -> dict:
+def letterbox_score(model: nn.Module, val: SegmentationDataset, boxes: list) -> dict:
     """mIoU at the photo's own size, from the part of each answer that lies on the photo."""
     reader, confusion = PairReader(val.pairs.source, val.pairs.split), ConfusionMatrix()
     logits = predict(model, val.__getitems__(list(range(len(val))))[0]).clamp(min=1e-12).log()
@@ -160,7 +162,7 @@ def letterbox_score(model: nn.Module, val: PetDataset, boxes: list) -> dict:
 
 def run(name: str, splits: Splits, epochs: int, seed: int) -> dict:
     variant = VARIANTS[name]
-    splits = splits._replace(train=PetDataset(splits.train.pairs, splits.train.indices, variant.augment()))
+    splits = splits._replace(train=SegmentationDataset(splits.train.pairs, splits.train.indices, variant.augment()))
     if variant.letterbox:
         (train, boxes), (val, _) = letterboxed(splits.train), letterboxed(splits.val)
         splits = splits._replace(train=train, val=val)

@@ -7,14 +7,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from helpers.constants import IMAGENET_MEAN, IMAGENET_STD
+from helpers.data import SegmentationDataset, decode, make_loader
+from helpers.datasets.pets import find_dataset
+from helpers.transforms import default_augmentation
+
 import torch
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 from torchvision.datasets import OxfordIIITPet, wrap_dataset_for_transforms_v2
 from torchvision.transforms import InterpolationMode, v2
-
-from helpers.data import MEAN, STD, PetDataset, decode, default_augmentation, make_loader
-from helpers.source import find_dataset
 
 SIZE, BATCH, EPOCHS = 128, 16, 5
 
@@ -48,7 +50,7 @@ def main() -> None:
         print(f"decoding {len(pairs)} pairs once, into the cache: {time.perf_counter() - start:.2f} s")
         rates = {}
         for name, augment in (("no augmentation", None), ("augmented", default_augmentation())):
-            cached = seconds_per_epoch(make_loader(PetDataset(pairs, augment=augment), BATCH, shuffle=True))
+            cached = seconds_per_epoch(make_loader(SegmentationDataset(pairs, augment=augment), BATCH, shuffle=True))
             plain = seconds_per_epoch(decoded_each_time(source, augment))
             rates[name] = plain / cached
             print(

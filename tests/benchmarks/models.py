@@ -15,6 +15,23 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from helpers.checkpoint import SHIPPED, load_model
+from helpers.data import Splits, load_splits, make_loader
+from helpers.datasets.pets import find_dataset
+from helpers.inference import evaluate
+from helpers.model import UNet
+from helpers.studies.experiments import (
+    add_test_scores,
+    load_records,
+    own_records,
+    record_path,
+    record_run,
+    save_record,
+)
+from helpers.studies.tables import models_table
+from helpers.training import History, TrainingConfig, fit
+from helpers.transforms import default_augmentation
+
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
@@ -22,14 +39,6 @@ from monai.losses import DiceLoss
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 from torchvision.transforms import v2
-
-from helpers.checkpoint import SHIPPED, load_model
-from helpers.data import Splits, default_augmentation, load_splits, make_loader
-from helpers.experiments import add_test_scores, load_records, own_records, record_path, record_run, save_record
-from helpers.model import UNet
-from helpers.source import find_dataset
-from helpers.tables import models_table
-from helpers.training import History, TrainingConfig, evaluate, fit
 
 SIZE = 128
 

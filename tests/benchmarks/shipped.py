@@ -9,16 +9,25 @@ The second needs runs/ as `experiments.py recipe` left it.
 import sys
 from pathlib import Path
 
-import torch
-
-from helpers.checkpoint import SHIPPED, SHIPPED_PHOTOS, load_model, read_checkpoint, save_checkpoint, write_sums
-from helpers.data import PetDataset, decode, default_augmentation, load_splits
+from helpers.checkpoint import (
+    SHIPPED,
+    SHIPPED_PHOTOS,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+    write_sums,
+)
+from helpers.data import SegmentationDataset, decode, load_splits
+from helpers.datasets.pets import PetFolder, find_dataset
+from helpers.inference import evaluate, predict
 from helpers.model import UNet
-from helpers.prediction import predict
 from helpers.sketch import write_sketch
-from helpers.source import HOME, Source, find_dataset
-from helpers.training import TrainingConfig, evaluate, fit
+from helpers.source import HOME
+from helpers.training import TrainingConfig, fit
+from helpers.transforms import default_augmentation
 from helpers.visualization import plot_samples
+
+import torch
 
 DRAWN, SIZE = 3700, 128
 EMBEDDED = HOME / "data" / "sketch"
@@ -43,7 +52,7 @@ def train_sketch() -> None:
     trainval = decode(drawn(DRAWN, HOME / "data" / f"sketch-{DRAWN}"), "trainval", SIZE)
     unseen = set(val.names)
     indices = torch.tensor([i for i, name in enumerate(trainval.names) if name not in unseen])
-    train = PetDataset(trainval, indices, default_augmentation())
+    train = SegmentationDataset(trainval, indices, default_augmentation())
     torch.manual_seed(0)
     folder = trainval.source.runs / f"shipped-{DRAWN}"
     fit(UNet(), train, val, TrainingConfig(epochs=30, mixed_precision=True), folder=folder, resume=True)

@@ -1,9 +1,9 @@
 """Make the tables of README and of the model card anew from the run records: python tests/benchmarks/tables.py"""
 
 from helpers.checkpoint import WEIGHTS
-from helpers.experiments import load_records
 from helpers.source import HOME
-from helpers.tables import fill_tables
+from helpers.studies.experiments import load_records
+from helpers.studies.tables import fill_tables
 
 if __name__ == "__main__":
     for page in (HOME / "README.md", WEIGHTS / "README.md"):

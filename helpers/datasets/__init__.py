@@ -1,0 +1,1 @@
+"""Where pairs of image and mask come from."""

@@ -1,0 +1,103 @@
+"""Where files are kept, and how they are written: whole, or not at all."""
+
+import errno
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+ABANDONED_AFTER = (
+    24 * 3600
+)  # seconds; what is half-written and older was left by a process that was killed
+
+
+def home() -> Path:
+    """The folder of data/ and runs/: what UNET_HOME names, else the clone, else the current folder."""
+    if named := os.environ.get("UNET_HOME"):
+        return Path(named).expanduser().resolve()
+    clone = Path(__file__).resolve().parents[1]
+    return clone if (clone / "pyproject.toml").is_file() else Path.cwd()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that can be written to. Raises OSError that says what to do."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError("no permission to write")
+    except OSError as error:
+        raise OSError(
+            f"cannot write to {path} ({error.strerror or error}): make the folder writable, or clone"
+            " the project into a folder of your own"
+        ) from error
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Write a file or a folder whole or not at all.
+
+    Gives a temporary path beside `path`. Make a file or a folder there; when the block ends without
+    an error, it gets its final name: a file replaces an older one, a folder that another process
+    has made in the meantime stays. After an error nothing is left.
+
+    Raises OSError that says how to go on where the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    _sweep(path.parent)
+    try:
+        yield partial
+        if partial.is_dir():
+            _rename_folder(partial, path)
+        else:
+            _flush(partial)
+            os.replace(partial, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            message = f"the disk is full, {path} was not written: make room and run this again"
+            raise OSError(errno.ENOSPC, message) from error
+        raise
+    finally:
+        _remove(partial)
+
+
+def progress(items: Iterable, what: str) -> Any:
+    """A progress bar on standard output that vanishes when done."""
+    return tqdm(items, desc=what, leave=False, file=sys.stdout)
+
+
+def _flush(path: Path) -> None:
+    """Wait until the content is on the disk: a rename may otherwise survive a crash that it does not."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _rename_folder(partial: Path, path: Path) -> None:
+    try:
+        partial.rename(path)
+    except OSError:
+        if not path.is_dir():  # else another process was faster, with the same content
+            raise
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what processes that were killed have left half-written."""
+    for left in folder.glob(".*.partial"):
+        try:
+            if time.time() - left.stat().st_mtime > ABANDONED_AFTER:
+                _remove(left)
+        except FileNotFoundError:
+            continue  # another process was faster
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

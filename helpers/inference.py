@@ -1,0 +1,195 @@
+"""Use a network: on which device, in which precision, how good, and what it predicts. Notebooks 00, 04."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from helpers.constants import IGNORE_INDEX
+from helpers.metrics import ConfusionMatrix
+from helpers.transforms import normalize, resize_image
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+Device = str | torch.device | None
+
+
+class Evaluation(NamedTuple):
+    """confusion over all images, and the mean cross-entropy of a valid pixel."""
+
+    confusion: ConfusionMatrix
+    loss: float
+
+
+def pick_device(name: str | torch.device = "auto") -> torch.device:
+    """The device to work on. "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises RuntimeError for a GPU that PyTorch cannot see.
+    """
+    name = str(name)
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+
+    kind, _, index = name.partition(":")
+    too_many = kind == "cuda" and int(index or 0) >= torch.cuda.device_count()
+    if not available.get(kind, False) or too_many:
+        raise RuntimeError(
+            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no such device: use"
+            " 'auto' or 'cpu', or install a GPU driver and a PyTorch built for it (in Colab: Runtime"
+            " > Change runtime type)"
+        )
+    return torch.device(name)
+
+
+def pick_precision(device: torch.device, precision: str = "auto") -> torch.dtype | None:
+    """The type that convolutions compute in: torch.bfloat16, torch.float16, or None for float32.
+
+    "auto" is bfloat16 on a CUDA GPU that has it, float16 on one that has not, float32 elsewhere: on
+    a CPU, 16 bits pay only where the chip has AMX or AVX512-BF16. Raises ValueError for another name.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
+    if precision == "auto" and device.type == "cuda":
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if has_bfloat16 else "float16"
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last is faster on CPU and CUDA; on MPS it gave wrong gradients (PyTorch 175189)."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: Device = None,
+    precision: torch.dtype | None = None,
+) -> Evaluation:
+    """Score a model in eval() mode on all batches of a loader.
+
+    The model is afterwards in the mode, and on the device, that it had before.
+
+    Args:
+        model: logits (N, C, H, W) from images (N, 3, H, W).
+        loader: batches of images and masks (N, H, W): a DataLoader, or a list of batches.
+        device: where to compute; None means where the model is.
+        precision: see `pick_precision`; None is float32.
+
+    Raises ValueError for a loader without a batch.
+    """
+    confusion: ConfusionMatrix | None = None
+    with _ready(model, device) as place:
+        loss = torch.zeros((), device=place)
+        pixels = torch.zeros((), device=place, dtype=torch.int64)
+
+        for images, masks in loader:
+            images = images.to(place, memory_format=memory_format(place))
+            masks = masks.to(place)
+            with torch.autocast(place.type, precision, enabled=precision is not None):
+                logits = model(images)
+            logits = logits.float()
+
+            confusion = ConfusionMatrix(logits.shape[1]) if confusion is None else confusion
+            confusion.update(logits.argmax(dim=1), masks)
+
+            # A sum over pixels, divided at the end: batches may differ in size and in valid pixels.
+            loss += F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX, reduction="sum")
+            pixels += (masks != IGNORE_INDEX).sum()
+
+    if confusion is None:
+        raise ValueError("there is nothing to evaluate on: the loader gives no batch")
+    return Evaluation(confusion, float(loss) / max(int(pixels), 1))
+
+
+@torch.no_grad()
+def predict_logits(
+    model: nn.Module,
+    images: Tensor,
+    device: Device = None,
+    batch_size: int = 32,
+    flip: bool = False,
+) -> Tensor:
+    """Logits, float32 (N, C, H, W) on the CPU, of normalized images (N, 3, H, W).
+
+    The model is afterwards in the mode, and on the device, that it had before.
+
+    Args:
+        device: where to compute; None means where the model is.
+        batch_size: images at a time.
+        flip: test-time augmentation: average the probabilities for the image and for its mirror
+            image, in twice the time. The logits are then the logarithms of that mean.
+    """
+    with _ready(model, device) as place:
+
+        def logits(batch: Tensor) -> Tensor:
+            batch = batch.to(place, memory_format=memory_format(place))
+            return model(batch).float().cpu()
+
+        batches = images.split(batch_size)
+        if not flip:
+            return torch.cat([logits(batch) for batch in batches])
+
+        means = []
+        for batch in batches:
+            direct = logits(batch).log_softmax(dim=1)
+            mirrored = logits(batch.flip(-1)).flip(-1).log_softmax(dim=1)
+            means.append(torch.logaddexp(direct, mirrored) - torch.log(torch.tensor(2.0)))
+        return torch.cat(means)
+
+
+def predict(
+    model: nn.Module,
+    images: Tensor,
+    device: Device = None,
+    batch_size: int = 32,
+    flip: bool = False,
+) -> Tensor:
+    """Class probabilities, float32 (N, C, H, W) on the CPU: the softmax of `predict_logits`."""
+    return predict_logits(model, images, device, batch_size, flip).softmax(dim=1)
+
+
+def predict_photo(
+    model: nn.Module, photo: Image.Image, size: int = 128, device: Device = None
+) -> Tensor:
+    """The mask of one photo at its original resolution: class indices, uint8 (H, W) on the CPU.
+
+    The photo is squashed, and the logits are enlarged bilinearly.
+
+    Args:
+        model: logits (1, C, size, size) from a normalized image (1, 3, size, size).
+        photo: from `helpers.transforms.open_photo`.
+        size: the input size that the model was trained at, in pixels.
+        device: where to compute; None means where the model is.
+    """
+    squashed = normalize(resize_image(photo.convert("RGB"), size))
+    logits = predict_logits(model, squashed[None], device)
+    width, height = photo.size
+    enlarged = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+    return enlarged.argmax(dim=1)[0].byte()
+
+
+@contextmanager
+def _ready(model: nn.Module, device: Device) -> Iterator[torch.device]:
+    """The model in eval() mode on a device, and afterwards as it was. Gives the device."""
+    modes = {module: module.training for module in model.modules()}
+    first = next(model.parameters(), None)
+    home = torch.device("cpu") if first is None else first.device
+    place = home if device is None else pick_device(device)
+    try:
+        model.to(place).eval()
+        yield place
+    finally:
+        model.to(home)
+        for module, training in modes.items():
+            module.training = training

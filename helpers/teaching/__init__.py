@@ -1,0 +1,1 @@
+"""What surrounds the lessons: exercises that check themselves, explorers, quizzes, grading."""

@@ -1,0 +1,300 @@
+"""Typical wrong answers to the exercises, each with words of the hint that it must get, for `test_checks.py`."""
+
+DOUBLE_CONV = """
+class DoubleConv(nn.Sequential):
+    def __init__(self, a, b):
+        super().__init__({})
+"""
+UP = """
+class Up(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, out_channels, kernel_size=2, stride=2)
+        self.conv = DoubleConv({}, out_channels)
+
+    def forward(self, x, skip):
+        return {}
+"""
+UNET = """
+class UNet(nn.Module):
+    def __init__(self, in_channels=3, num_classes=3, base_channels=16, depth=4):
+        super().__init__()
+        channels = [base_channels * 2**level for level in range(depth + 1)]
+        self.stem = DoubleConv(in_channels, channels[0])
+        self.downs = nn.ModuleList(Down(channels[i], channels[i + 1]) for i in range(depth))
+        self.ups = nn.ModuleList(Up(channels[i + 1], channels[i]) for i in reversed(range(depth)))
+        self.head = nn.Conv2d(channels[0], {classes}, kernel_size=1)
+
+    def forward(self, images):
+        x, skips = self.stem(images), []
+        for down in self.downs:
+            skips.append(x)
+            x = down(x)
+        for up in self.ups:
+            x = up(x, skips.pop({which}))
+        return {end}
+"""
+STEP = """
+def training_step(model, optimizer, images, masks):
+    {}
+    return loss.item()
+"""
+LOSS = "loss = F.cross_entropy(model(images), masks, ignore_index=IGNORE_INDEX)"
+ACCUMULATED = """
+def accumulated_step(model, optimizer, images, masks, parts):
+    optimizer.zero_grad()
+    for some_images, some_masks in zip(images.chunk(parts), masks.chunk(parts)):
+        loss = F.cross_entropy(model(some_images), some_masks, ignore_index=IGNORE_INDEX)
+        {}
+"""
+
+
+def double_conv(bias: bool, norm: bool, padding: int, last: str = ", nn.ReLU()") -> str:
+    def conv(a: str) -> str:
+        after = ", nn.BatchNorm2d(b)" if norm else ""
+        return f"nn.Conv2d({a}, b, 3, padding={padding}, bias={bias}){after}"
+
+    return DOUBLE_CONV.format(f"{conv('a')}, nn.ReLU(), {conv('b')}{last}")
+
+
+def unet(classes: str = "num_classes", which: str = "", end: str = "self.head(x)") -> str:
+    return UNET.format(classes=classes, which=which, end=end)
+
+
+def step(*lines: str) -> str:
+    return STEP.format("\n    ".join(lines))
+
+
+WRONG = {
+    "01.1": [("miou = 0.33", "its accuracy"), ("miou = 0.6", "the union"), ("miou = 'a third'", "number")],
+    "01.2": [
+        ("to_labels = lambda trimap: torch.from_numpy(trimap).long()", "begin at 1"),
+        ("to_labels = lambda trimap: torch.from_numpy(trimap - 1)", "type"),
+        ("to_labels = lambda trimap: torch.from_numpy(trimap - 1).long()", "without a ValueError"),
+        ("to_labels = lambda trimap: torch.from_numpy(3 - trimap).long()", "mixed up"),
+    ],
+    "01.3": [
+        ("class_weights = lambda shares: shares", "reverse"),
+        ("class_weights = lambda shares: 1 / shares", "scale"),
+        ("class_weights = lambda shares: 1 - shares", "half the weight"),
+    ],
+    "01.4": [
+        ("guess = torch.ones(SIZE, SIZE, dtype=torch.long)", "no pet and no border"),
+        ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
+        ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
+    ],
+    "02.1": [("share = 0.6", "is photo"), ("share = 0.1", "shorter one")],
+    "02.2": [
+        (
+            "def random_flip(image, mask):\n"
+            "    if torch.rand(1) < 0.5:\n        image = image.flip(-1)\n"
+            "    if torch.rand(1) < 0.5:\n        mask = mask.flip(-1)\n"
+            "    return image, mask",
+            "random number",
+        ),
+        ("random_flip = lambda image, mask: (image.flip(-1) if torch.rand(1) < 0.5 else image, mask)", "never moves"),
+        ("random_flip = lambda image, mask: (image.flip(-2), mask.flip(-2))", "Upside down"),
+        ("random_flip = lambda image, mask: (image.flip(-1), mask.flip(-1))", "about half"),
+    ],
+    "02.3": [
+        (
+            "def there_and_back(mask, size):\n"
+            "    low = v2.functional.resize(mask[None], [size, size])\n"
+            "    return v2.functional.resize(low, list(mask.shape))[0]",
+            "averaged",
+        ),
+        (
+            "def there_and_back(mask, size):\n"
+            "    low = v2.functional.resize(mask[None], [size, size], InterpolationMode.NEAREST)\n"
+            "    return v2.functional.resize(low, list(mask.shape), InterpolationMode.NEAREST)[0]",
+            "corner",
+        ),
+        ("there_and_back = lambda mask, size: mask", "unchanged"),
+    ],
+    "02.4": [
+        (
+            "def letterbox(photo, mask, size):\n"
+            "    image, mask = resize_pair(photo, mask, size)\n"
+            "    return torch.as_tensor(image), torch.as_tensor(mask)",
+            "stretched",
+        ),
+        (
+            "def letterbox(photo, mask, size):\n"
+            "    return torch.full((3, size, size), 124), torch.ones(size, size, dtype=torch.uint8)",
+            "background in it",
+        ),
+    ],
+    "02.5": [
+        (
+            "def split_by_breed(breeds, seed):\n"
+            "    rows = torch.randperm(len(breeds), generator=torch.Generator().manual_seed(seed))\n"
+            "    return rows[len(rows) // 4 :], rows[: len(rows) // 4]",
+            "Of a breed",
+        ),
+        (
+            "def split_by_breed(breeds, seed):\n    rows = torch.arange(len(breeds))\n    return rows, rows[::4]",
+            "in both",
+        ),
+        (
+            "def split_by_breed(breeds, seed):\n"
+            "    rows = torch.arange(len(breeds))\n"
+            "    return rows[: len(rows) // 2], rows[-len(rows) // 4 :]",
+            "in neither",
+        ),
+    ],
+    "03.1": [
+        (double_conv(bias=True, norm=True, padding=1), "bias"),
+        (double_conv(bias=False, norm=True, padding=0), "height is 8"),
+        (double_conv(bias=False, norm=False, padding=1), "What follows"),
+        (double_conv(bias=False, norm=True, padding=1, last=""), "in which order"),
+        (DOUBLE_CONV.format("nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"), "missing"),
+    ],
+    "03.2": [
+        (
+            "class Down(nn.Sequential):\n    def __init__(self, a, b):\n"
+            "        super().__init__(DoubleConv(a, b), nn.MaxPool2d(2))",
+            "values are not",
+        ),
+        ("class Down(DoubleConv): pass", "halves"),
+    ],
+    "03.3": [
+        (UP.format("2 * out_channels", "self.conv(torch.cat([self.up(x), skip], dim=1))"), "which comes first"),
+        (UP.format("out_channels", "self.conv(self.up(x) + skip)"), "Were they added"),
+        (UP.format("out_channels", "self.conv(self.up(x))"), "does not depend on the skip"),
+    ],
+    "03.4": [
+        (unet(which="0"), "RuntimeError"),
+        (unet(end="self.head(x).softmax(dim=1)"), "logits"),
+        (unet(end="self.head(x).relu()"), "ReLU"),
+        (unet(classes="3"), "channels is 3"),
+        (unet(end="x"), "channels is 16"),
+        (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
+    ],
+    "03.5": [
+        (UP.replace("class Up", "class AdditiveUp").format("out_channels", "self.conv(self.up(x))"), "depend"),
+        ("class AdditiveUp(Up): pass", "as many parameters"),
+        (UP.replace("class Up", "class AdditiveUp").format("out_channels", "self.conv(self.up(x) * skip)"), "plus"),
+    ],
+    "04.2": [("loss = math.log(3)", "three classes"), ("loss = 1 / 37", "minus"), ("loss = math.log2(37)", "natural")],
+    "04.1": [
+        (step(LOSS, "loss.backward()", "optimizer.step()"), "left over"),
+        (step(LOSS, "optimizer.zero_grad()", "loss.backward()"), "did not change"),
+        (step(LOSS, "loss.backward()", "optimizer.zero_grad()", "optimizer.step()"), "did not change"),
+        (
+            step(LOSS.replace("(images)", "(images).softmax(dim=1)"), "optimizer.zero_grad()", "loss.backward()"),
+            "softmax",
+        ),
+        (step("loss = F.cross_entropy(model(images), masks)"), "IndexError"),
+        (step(LOSS, "optimizer.zero_grad()", "loss.backward()", "optimizer.step()").replace(".item()", ""), "graph"),
+        (step(LOSS).replace("return loss.item()", "pass"), "None"),
+    ],
+    "04.3": [
+        ("best_epoch = lambda history: history['val_loss'].index(min(history['val_loss'])) + 1", "validation loss"),
+        ("best_epoch = lambda history: history['val_miou'].index(max(history['val_miou']))", "from 0"),
+        ("best_epoch = lambda history: len(history['val_miou'])", "last epoch"),
+    ],
+    "04.4": [
+        (ACCUMULATED.format("loss.backward()") + "    optimizer.step()", "too long"),
+        (ACCUMULATED.format("(loss / parts).backward()\n        optimizer.step()"), "how often"),
+        (
+            ACCUMULATED.format("optimizer.zero_grad()\n        (loss / parts).backward()") + "    optimizer.step()",
+            "cleared",
+        ),
+        (ACCUMULATED.format("(loss / parts).backward()"), "did not change"),
+        (
+            "accumulated_step = lambda *answers: training_step(*answers[:4])",
+            "at once",
+        ),
+    ],
+    "05.2": [
+        (
+            "def confusion(prediction, truth, num_classes):\n"
+            "    entries = truth.where(truth != IGNORE_INDEX, 0) * num_classes + prediction\n"
+            "    return torch.bincount(entries.flatten(), minlength=num_classes**2).reshape(num_classes, num_classes)",
+            "Right without ignored",
+        ),
+        (
+            "def confusion(prediction, truth, num_classes):\n"
+            "    valid = truth != IGNORE_INDEX\n"
+            "    entries = prediction[valid] * num_classes + truth[valid]\n"
+            "    return torch.bincount(entries, minlength=num_classes**2).reshape(num_classes, num_classes)",
+            "swapped",
+        ),
+        ("def confusion(prediction, truth, num_classes):\n    return torch.zeros(3, 3)", "shape"),
+    ],
+    "05.1": [
+        ("class_iou = lambda matrix: matrix.diag() / matrix.sum(dim=1)", "recall"),
+        ("class_iou = lambda matrix: matrix.diag() / matrix.sum(dim=0)", "precision"),
+        ("class_iou = lambda matrix: 2 * matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0))", "Dice"),
+        ("class_iou = lambda matrix: matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0))", "twice"),
+        (
+            "class_iou = lambda matrix: "
+            "(matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0) - matrix.diag())).nan_to_num()",
+            "0/0",
+        ),
+    ],
+    "05.3": [("accuracy = 0.9", "right channels"), ("accuracy = 0.7", "three wrong"), ("accuracy = 0.5", "share e")],
+    "05.4": [
+        ("shifted_iou = lambda n: (n - 1) / n", "still covered"),
+        ("shifted_iou = lambda n: n / (n + 1)", "Draw it"),
+    ],
+    "05.5": [
+        ("weighted_iou = lambda matrix: class_iou(matrix).mean()", "plain mean"),
+        ("weighted_iou = lambda matrix: (matrix.sum(dim=0) / matrix.sum() * class_iou(matrix)).sum()", "predicted"),
+    ],
+    "06.1": [("contribution = 0.12", "quarter"), ("contribution = -0.03", "sign"), ("contribution = 0.9", "How far")],
+    "06.2": [
+        ("error_map = lambda answers, truth: answers != truth", "ignored"),
+        ("error_map = lambda answers, truth: (answers == truth) | (truth == IGNORE_INDEX)", "swapped"),
+    ],
+    "06.3": [
+        ("largest_piece = lambda answer: answer", "Nothing was removed"),
+        (
+            "def largest_piece(answer):\n    answer[answer == 2] = 1\n    return answer",
+            "Work on a clone",
+        ),
+        (
+            "from scipy import ndimage\ndef largest_piece(answer):\n"
+            "    cleaned = answer.clone()\n    regions, count = ndimage.label(answer == 0)\n"
+            "    largest = 1 + np.bincount(regions.ravel())[1:].argmax() if count else 0\n"
+            "    cleaned[torch.from_numpy(regions != largest)] = 1\n    return cleaned",
+            "wrong piece",
+        ),
+    ],
+    "06.4": [
+        (
+            "sure_and_wrong = lambda confidence, answers, truth, least: (answers != truth).float().mean(dim=(1, 2))",
+            "all wrong pixels",
+        ),
+        (
+            "def sure_and_wrong(confidence, answers, truth, least):\n"
+            "    wrong = answers != truth\n"
+            "    return (wrong & (confidence > least)).sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))",
+            "all its pixels",
+        ),
+    ],
+    "07.1": [
+        ("deviation = 0.01", "of their own"),
+        ("deviation = 0.02", "variances"),
+        ("deviation = 0", "mean difference"),
+    ],
+    "07.2": [
+        ("effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)", "other way"),
+        ("effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck * 2**0.5)", "single runs"),
+        (
+            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck / len(scores) ** 0.5)",
+            "own n",
+        ),
+    ],
+    "07.3": [
+        ("seeds_needed = lambda effect, luck: -int(-9 * (luck / effect) ** 2 // 1)", "Both settings"),
+        ("seeds_needed = lambda effect, luck: 18 * (luck / effect) ** 2", "round"),
+        ("seeds_needed = lambda effect, luck: 3", "too few"),
+    ],
+    "07.4": [
+        ("from helpers.studies.experiments import "augmentation"), Experiment\nboth = Experiment(share=0.5)"
+        ("both = Experiment(share=0.5, augment=False, size=64)", "size"),
+        ("both = Experiment(share=0.25, augment=False)", "25%"),
+        ("both = 'half, and no augmentation'", "str"),
+    ],
+}
