@@ -1,5 +1,11 @@
 import os
+import shutil
 from pathlib import Path
+
+from helpers.data import Splits, load_splits
+from helpers.datasets import synthetic
+from helpers.datasets.pets import PetFolder, find_dataset
+from helpers.transforms import default_augmentation
 
 import matplotlib
 import pytest
@@ -7,27 +13,32 @@ import torch
 
 matplotlib.use("Agg")
 
-from helpers import data, sketch, source
+COUNT = 74  # pairs: two of each breed, one for training and one for the test
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory) -> source.Source:
-    """74 drawn pairs, two for each breed. Tests must not change them: see `drawn_copy`."""
+def drawn(tmp_path_factory) -> PetFolder:
+    """74 of the shipped synthetic pairs. Tests must not change them: see `drawn_copy`."""
     root = tmp_path_factory.mktemp("drawn")
-    sketch.write_sketch(root, count=74, seed=0)
-    return source.find_dataset(root)
+    synthetic.extract(root)
+
+    # One pair of each breed remains in each list; the files of the others stay, unlisted.
+    for split in ("trainval", "test"):
+        path = root / "oxford-iiit-pet" / "annotations" / f"{split}.txt"
+        first = {line.split()[1]: line for line in reversed(path.read_text().splitlines())}
+        path.write_text("\n".join(sorted(first.values(), key=lambda line: int(line.split()[1]))) + "\n")
+    return find_dataset(root)
 
 
 @pytest.fixture
-def drawn_copy(drawn, tmp_path) -> source.Source:
+def drawn_copy(drawn, tmp_path) -> PetFolder:
     """A copy that a test may damage: eight pairs, four for training, four for the test."""
-    import shutil
-
     folder = tmp_path / "oxford-iiit-pet"
     (folder / "annotations" / "trimaps").mkdir(parents=True)
     (folder / "images").mkdir()
-    copy = source.Source(tmp_path, "sketch", 8)
-    shutil.copy(drawn.folder / sketch.MARKER, folder)
+    copy = PetFolder(tmp_path, "synthetic", 8)
+    shutil.copy(drawn.folder / synthetic.MARKER, folder)
+
     for split in ("trainval", "test"):
         lines = (drawn.folder / "annotations" / f"{split}.txt").read_text().splitlines()[:4]
         (folder / "annotations" / f"{split}.txt").write_text("\n".join(lines) + "\n")
@@ -38,19 +49,18 @@ def drawn_copy(drawn, tmp_path) -> source.Source:
 
 
 @pytest.fixture(scope="session")
-def splits(drawn, tmp_path_factory) -> data.Splits:
+def splits(drawn, tmp_path_factory) -> Splits:
     """The 74 pairs at 64 px, training pairs augmented."""
-    return data.load_splits(drawn, 64, data.default_augmentation(), tmp_path_factory.mktemp("cache"))
+    return load_splits(drawn, 64, default_augmentation(), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
-def real() -> source.Source:
-    """The real part, where PETS_DATA names it or it stands in shared/ beside the clone."""
-    beside = Path(__file__).resolve().parents[2] / "shared"
-    root = os.environ.get("PETS_DATA") or (beside if (beside / "oxford-iiit-pet").is_dir() else None)
+def real() -> PetFolder:
+    """Photographs, where PETS_DATA names a folder of them."""
+    root = os.environ.get("PETS_DATA")
     if root is None:
-        pytest.skip("no real photographs here: set PETS_DATA to the folder that holds oxford-iiit-pet/")
-    return source.find_dataset(root)
+        pytest.skip("no photographs here: set PETS_DATA to the folder that holds oxford-iiit-pet/")
+    return find_dataset(Path(root))
 
 
 @pytest.fixture(autouse=True)
