@@ -1,9 +1,8 @@
-"""What training leaves behind: written whole or not at all, never overwritten, read with clear errors."""
+"""What training leaves behind: written whole or not at all, and read with clear errors."""
 
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets.pets import PetFolder
@@ -30,17 +29,15 @@ def load_model(path: str | Path) -> tuple[UNet, dict]:
     try:
         model = UNet(**state["model_config"])
         model.load_state_dict(state["model"])
-    except (TypeError, KeyError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} does not hold a U-Net of helpers.model ({error}): train it again"
-        ) from error
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold a U-Net of helpers.model: {error}") from error
 
     about = {"class_names": list(CLASS_NAMES), "class_colors": list(CLASS_COLORS)}
     return model.eval(), about | {key: value for key, value in state.items() if key != "model"}
 
 
 def shipped_weights(source: PetFolder) -> str:
-    """The name of the weights that come with the series for a dataset; their card is weights/README.md."""
+    """The name of the weights that come with the series for a dataset. Card: weights/README.md."""
     return "synthetic" if source.is_synthetic else "oxford-561"
 
 
@@ -73,21 +70,21 @@ def read_checkpoint(path: str | Path) -> dict:
         )
     if state.get("format") != FORMAT:
         raise ValueError(
-            f"{path} was written by edition 0.2 of this series, which this one cannot go on from: train"
-            " again (notebook 04), or use it with edition 0.2; its weights alone are in"
+            f"{path} was written by edition 0.2 of this series, which this one cannot go on from:"
+            " train again (notebook 04), or use it with edition 0.2; its weights alone are in"
             " torch.load(path)['model'], and still fit UNet(**torch.load(path)['model_config'])"
         )
     return state
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    """torch.save, whole or not at all: `path` is never half written. Raises OSError on a full disk."""
+    """torch.save, whole or not at all. Raises OSError on a full disk."""
     with atomic(path) as partial, open(partial, "wb") as file:
         torch.save(state | {"format": FORMAT}, file)
 
 
 class RunFolder:
-    """The files of one training run: best.pt, the best weights, and last.pt, all that is needed to go on.
+    """The files of a training run: best.pt, the best weights, and last.pt, all that it needs to go on.
 
     Args:
         folder: None keeps nothing on disk.
@@ -106,11 +103,10 @@ class RunFolder:
         if self.folder is None:
             return
         make_folder(self.folder)
-        earlier = [self.folder / name for name in ("best.pt", "last.pt")]
         number = 1
-        while any(path.with_suffix(f".{number}.pt").exists() for path in earlier):
+        while any(self.folder.glob(f"*.{number}.pt")):
             number += 1
-        for path in earlier:
+        for path in (self.folder / "best.pt", self.folder / "last.pt"):
             if path.exists():
                 path.rename(path.with_suffix(f".{number}.pt"))
 
@@ -129,17 +125,18 @@ class RunFolder:
             if was == now:
                 continue
             if key in self.may_change:
-                warnings.warn(
-                    f"{path} was made with {key} {was}, and goes on with {now}: the numbers will differ"
-                    " a little from those of an uninterrupted run",
-                    stacklevel=3,
+                message = (
+                    f"{path} was made with {key} {was}, and goes on with {now}: numbers will differ"
                 )
+                warnings.warn(message, stacklevel=3)
                 continue
-            was, now = _what_differs(was, now)
+            if isinstance(was, dict) and isinstance(now, dict):
+                changed = [k for k in was | now if was.get(k) != now.get(k)]
+                was, now = ({k: values.get(k) for k in changed} for values in (was, now))
             raise ValueError(
-                f"{path} was made with {key} {was}, not {now}: use the same again (a run cannot be made"
-                " longer: its schedule is fixed), choose another folder, or train with resume=False,"
-                " which begins anew and renames these files"
+                f"{path} was made with {key} {was}, not {now}: use the same again (a run cannot be"
+                " made longer: its schedule is fixed), choose another folder, or train with"
+                " resume=False, which begins anew and renames these files"
             )
         return saved
 
@@ -152,14 +149,6 @@ class RunFolder:
         save_checkpoint(self.folder / "last.pt", state | self.about)
 
 
-def _what_differs(was: Any, now: Any) -> tuple[Any, Any]:
-    """Of two settings that differ, only the parts that do."""
-    if not (isinstance(was, dict) and isinstance(now, dict)):
-        return was, now
-    keys = [key for key in was | now if was.get(key) != now.get(key)]
-    return {key: was.get(key) for key in keys}, {key: now.get(key) for key in keys}
-
-
 def _check_sum(path: Path) -> None:
     lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     expected = {name: digest for digest, name in map(str.split, lines)}
@@ -167,5 +156,6 @@ def _check_sum(path: Path) -> None:
     if expected.get(path.name) != found:
         raise ValueError(
             f"{path} is not the file that was shipped: its SHA-256 is {found}, not"
-            f" {expected.get(path.name)}; restore it with git checkout, or install the package again"
+            f" {expected.get(path.name)}; restore it with git checkout, or install the package"
+            " again"
         )

@@ -1,7 +1,6 @@
 """From pairs on disk to batches: decode once, split, load. Notebook 02."""
 
 import hashlib
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
-from helpers.datasets.pets import PairReader, PetFolder, read_list
-from helpers.files import atomic, home, make_folder, progress
-from helpers.transforms import normalize, resize_pair
+from helpers.datasets.cache import cache_arrays, open_arrays
+from helpers.datasets.pets import PairReader, PetFolder
+from helpers.files import home
+from helpers.transforms import normalize
 
 import numpy as np
 import torch
@@ -25,8 +25,8 @@ from torchvision import tv_tensors
 class Pairs:
     """Images and masks of one size, with what is known of them.
 
-    Shapes: images uint8 (N, 3, size, size); masks uint8 (N, size, size), class numbers from 0 on, or
-    `IGNORE_INDEX`; breeds int64 (N,), what a split is to balance, or None.
+    Shapes: images uint8 (N, 3, size, size); masks uint8 (N, size, size), class numbers from 0 on,
+    or `IGNORE_INDEX`; breeds int64 (N,), what a split is to balance, or None.
 
     Args:
         dataset: the name that results must be labeled with.
@@ -57,7 +57,7 @@ class Pairs:
 
     def __setstate__(self, state: dict) -> None:
         if state["arrays"]:
-            images, masks = _open_arrays(state["arrays"])
+            images, masks = open_arrays(state["arrays"])
             state = state | {"images": images, "masks": masks}
         self.__dict__.update(state)
 
@@ -65,26 +65,18 @@ class Pairs:
 def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
     """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
 
-    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed by
-    the names, sizes and times of the files that it was made from.
+    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed
+    by the names, sizes and times of the files that it was made from.
 
     Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache
     folder that cannot be written or a full disk. Nothing is left behind then.
     """
-    names, breeds = read_list(source, split)
-    cache = cache or home() / "data" / "cache"
-    folder = cache / f"{split}-{size}px-{_fingerprint(source, names)}"
-
-    if not folder.is_dir():
-        make_folder(cache)
-        with atomic(folder) as partial:
-            partial.mkdir()
-            _write_arrays(PairReader(source, split), size, partial)
-
-    images, masks = _open_arrays(folder)
-    breed_numbers = torch.tensor(breeds)
+    reader = PairReader(source, split)
+    folder = cache_arrays(reader, size, cache or home() / "data" / "cache")
+    images, masks = open_arrays(folder)
+    breeds = torch.tensor(reader.breeds)
     return Pairs(
-        source.name, names, images, masks, breed_numbers, source=source, split=split, arrays=folder
+        source.name, reader.names, images, masks, breeds, source=source, split=split, arrays=folder
     )
 
 
@@ -110,8 +102,8 @@ def split_indices(strata: Tensor, fraction: float = 0.25, seed: int = 0) -> tupl
 class SegmentationDataset(Dataset):
     """Some of the decoded pairs as normalized tensors, augmented if asked. Built in notebook 02.
 
-    An item is an image, float32 (3, size, size), and its mask, int64 (size, size). Asked for several
-    positions at once, as `make_loader` does, it gives a batch.
+    An item is an image, float32 (3, size, size), and its mask, int64 (size, size). Asked for
+    several positions at once, as `make_loader` does, it gives a batch.
 
     The random numbers of an augmentation depend on the seed, the epoch and the sample alone
     (`set_epoch`): neither workers, nor the order, nor a training that is resumed changes them.
@@ -128,7 +120,8 @@ class SegmentationDataset(Dataset):
         self.pairs = pairs
         self.indices = torch.arange(len(pairs)) if indices is None else torch.as_tensor(indices)
         self.augment = augment
-        self.seed, self.epoch = 0, 0
+        self._key = torch.zeros(2, dtype=torch.int64)  # seed and epoch
+        self._key.share_memory_()  # so that workers that live on see the next epoch
 
     @property
     def names(self) -> list[str]:
@@ -136,17 +129,17 @@ class SegmentationDataset(Dataset):
 
     def set_epoch(self, epoch: int, seed: int = 0) -> None:
         """Choose the random numbers of the next pass. `fit` does so before each epoch."""
-        self.epoch, self.seed = epoch, seed
+        self._key[:] = torch.tensor([seed, epoch])
 
     def batch(self, positions: Tensor | list[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, size, size) and masks (N, size, size) of these positions, of all if None."""
+        """Images (N, 3, size, size) and masks (N, size, size) of these positions; None means all."""
         chosen = self.indices if positions is None else self.indices[torch.as_tensor(positions)]
         images, masks = self.pairs.images[chosen], self.pairs.masks[chosen]
 
         if self.augment is not None:
             with _augmenting():
                 for i, row in enumerate(chosen.tolist()):
-                    seed_random_numbers(mix(self.seed, self.epoch, row))
+                    seed_random_numbers(mix(*self._key.tolist(), row))
                     pair = tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i])
                     images[i], masks[i] = self.augment(*pair)
 
@@ -218,20 +211,12 @@ def make_loader(
 def seed_epoch(loader: object, epoch: int, seed: int = 0) -> None:
     """Let the order of the batches, and the augmentation, depend on the seed and the epoch alone.
 
-    It concerns loaders from `make_loader`; of others, it seeds the generator if they have one. (One that
-    has none draws its order from torch's global generator, whose state a checkpoint holds.)
-
-    Raises ValueError for workers that live on from epoch to epoch: they would not hear of the new one.
+    It concerns loaders from `make_loader`; of others, it seeds the generator if they have one. (One
+    that has none draws its order from torch's global generator, whose state a checkpoint holds.)
     """
-    dataset, generator = getattr(loader, "dataset", None), getattr(loader, "generator", None)
-    if hasattr(dataset, "set_epoch"):
-        if getattr(loader, "persistent_workers", False):
-            raise ValueError(
-                "persistent workers would repeat the augmentation of their first epoch: make the loader"
-                " with persistent_workers=False"
-            )
+    if isinstance(dataset := getattr(loader, "dataset", None), SegmentationDataset):
         dataset.set_epoch(epoch, seed)
-    if generator is not None:
+    if (generator := getattr(loader, "generator", None)) is not None:
         generator.manual_seed(mix(seed, epoch))
 
 
@@ -255,7 +240,7 @@ def mix(*key: int) -> int:
 
 
 def random_state() -> dict:
-    """The states of the generators of random numbers on the CPU (torch, NumPy, Python), as plain values."""
+    """The states of the CPU's generators of random numbers (torch, NumPy, Python), as plain values."""
     kind, keys, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -296,42 +281,3 @@ def _augmenting() -> Iterator[None]:
 
 def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return batch  # SegmentationDataset has made it one
-
-
-def _fingerprint(source: PetFolder, names: tuple[str, ...]) -> str:
-    """A key of the files that arrays are made from. Not of their place: a folder may be moved."""
-    digest = hashlib.sha256(b"3")  # raise when what is stored changes
-    for name in names:
-        for path in (source.image_path(name), source.trimap_path(name)):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue  # PairReader says so, with the mend
-            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:12]
-
-
-def _write_arrays(reader: PairReader, size: int, folder: Path) -> None:
-    """Write images.npy and masks.npy pair by pair: never more than one in memory."""
-    shapes = {"images": (len(reader), 3, size, size), "masks": (len(reader), size, size)}
-
-    with open(folder / "images.npy", "wb") as images, open(folder / "masks.npy", "wb") as masks:
-        for file, shape in ((images, shapes["images"]), (masks, shapes["masks"])):
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-
-        for i in progress(range(len(reader)), f"decoding {reader.split}"):
-            image, mask = resize_pair(*reader[i], size)
-            images.write(image.numpy().tobytes())
-            masks.write(mask.numpy().tobytes())
-
-        # On the disk before the folder gets its final name.
-        for file in (images, masks):
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _open_arrays(folder: Path) -> tuple[Tensor, Tensor]:
-    """Memory maps: pages are read as they are used, and a write goes to a private copy (mode "c")."""
-    images, masks = (np.load(folder / f"{kind}.npy", mmap_mode="c") for kind in ("images", "masks"))
-    return torch.from_numpy(images), torch.from_numpy(masks)

@@ -3,23 +3,17 @@
 import errno
 import os
 import shutil
-import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-ABANDONED_AFTER = (
-    24 * 3600
-)  # seconds; what is half-written and older was left by a process that was killed
+ABANDONED_AFTER = 24 * 3600  # seconds: half-written and older, it was left by a killed process
 
 
 def home() -> Path:
-    """The folder of data/ and runs/: what UNET_HOME names, else the clone, else the current folder."""
+    """The folder of data/ and runs/: what UNET_HOME names, or the clone, or the current folder."""
     if named := os.environ.get("UNET_HOME"):
         return Path(named).expanduser().resolve()
     clone = Path(__file__).resolve().parents[1]
@@ -34,8 +28,8 @@ def make_folder(path: Path) -> None:
             raise PermissionError("no permission to write")
     except OSError as error:
         raise OSError(
-            f"cannot write to {path} ({error.strerror or error}): make the folder writable, or clone"
-            " the project into a folder of your own"
+            f"cannot write to {path} ({error.strerror or error}): make the folder writable, or"
+            " clone the project into a folder of your own"
         ) from error
 
 
@@ -56,7 +50,9 @@ def atomic(path: Path) -> Iterator[Path]:
         if partial.is_dir():
             _rename_folder(partial, path)
         else:
-            _flush(partial)
+            # On the disk first: a rename may survive a crash that the content does not.
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
             os.replace(partial, path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -65,17 +61,6 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(partial)
-
-
-def progress(items: Iterable, what: str) -> Any:
-    """A progress bar on standard output that vanishes when done."""
-    return tqdm(items, desc=what, leave=False, file=sys.stdout)
-
-
-def _flush(path: Path) -> None:
-    """Wait until the content is on the disk: a rename may otherwise survive a crash that it does not."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _rename_folder(partial: Path, path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Use a network: on which device, in which precision, how good, and what it predicts. Notebooks 00, 04."""
+"""Use a network: on which device, in which precision, how good is it, what does it predict."""
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.constants import IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
@@ -29,23 +30,17 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
 
     Raises RuntimeError for a GPU that PyTorch cannot see.
     """
-    name = str(name)
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-
-    kind, _, index = name.partition(":")
-    too_many = kind == "cuda" and int(index or 0) >= torch.cuda.device_count()
-    if not available.get(kind, False) or too_many:
+    if str(name) == "auto":
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
         raise RuntimeError(
-            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no such device: use"
-            " 'auto' or 'cpu', or install a GPU driver and a PyTorch built for it (in Colab: Runtime"
-            " > Change runtime type)"
-        )
+            f"device {str(name)!r} was asked for, but PyTorch {torch.__version__} cannot use it:"
+            " use 'auto' or 'cpu', or install a GPU driver and a PyTorch built for it (in Colab:"
+            " Runtime > Change runtime type)"
+        ) from error
     return torch.device(name)
 
 
@@ -53,7 +48,8 @@ def pick_precision(device: torch.device, precision: str = "auto") -> torch.dtype
     """The type that convolutions compute in: torch.bfloat16, torch.float16, or None for float32.
 
     "auto" is bfloat16 on a CUDA GPU that has it, float16 on one that has not, float32 elsewhere: on
-    a CPU, 16 bits pay only where the chip has AMX or AVX512-BF16. Raises ValueError for another name.
+    a CPU, 16 bits pay only where the chip has AMX or AVX512-BF16. Raises ValueError for another
+    name.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, not {precision!r}")
@@ -130,33 +126,23 @@ def predict_logits(
         flip: test-time augmentation: average the probabilities for the image and for its mirror
             image, in twice the time. The logits are then the logarithms of that mean.
     """
+    parts = []
     with _ready(model, device) as place:
-
-        def logits(batch: Tensor) -> Tensor:
+        for batch in images.split(batch_size):
             batch = batch.to(place, memory_format=memory_format(place))
-            return model(batch).float().cpu()
+            logits = model(batch).float()
 
-        batches = images.split(batch_size)
-        if not flip:
-            return torch.cat([logits(batch) for batch in batches])
-
-        means = []
-        for batch in batches:
-            direct = logits(batch).log_softmax(dim=1)
-            mirrored = logits(batch.flip(-1)).flip(-1).log_softmax(dim=1)
-            means.append(torch.logaddexp(direct, mirrored) - torch.log(torch.tensor(2.0)))
-        return torch.cat(means)
+            if flip:
+                mirrored = model(batch.flip(-1)).float().flip(-1)
+                both = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1))
+                logits = both - math.log(2)
+            parts.append(logits.cpu())
+    return torch.cat(parts)
 
 
-def predict(
-    model: nn.Module,
-    images: Tensor,
-    device: Device = None,
-    batch_size: int = 32,
-    flip: bool = False,
-) -> Tensor:
-    """Class probabilities, float32 (N, C, H, W) on the CPU: the softmax of `predict_logits`."""
-    return predict_logits(model, images, device, batch_size, flip).softmax(dim=1)
+def predict(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
+    """Class probabilities, float32 (N, C, H, W) on the CPU: softmax of `predict_logits`."""
+    return predict_logits(model, images, **options).softmax(dim=1)
 
 
 def predict_photo(

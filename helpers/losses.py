@@ -16,8 +16,8 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """1 - the mean soft Dice coefficient of the classes, over the batch.
 
-    Shapes: logits (N, C, H, W), target (N, H, W). Pixels with the value `IGNORE_INDEX` do not count.
-    Source: Milletari et al. 2016, with |p| + |t| in the denominator.
+    Shapes: logits (N, C, H, W), target (N, H, W). Pixels with the value `IGNORE_INDEX` do not
+    count. Source: Milletari et al. 2016, with |p| + |t| in the denominator.
     """
     valid = target != IGNORE_INDEX  # (N, H, W)
     probabilities = logits.float().softmax(dim=1) * valid[:, None]

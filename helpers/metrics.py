@@ -1,4 +1,4 @@
-"""Measures of segmentation quality, all derived from one integer confusion matrix. Derived in notebook 05."""
+"""Measures of segmentation quality, all from one integer confusion matrix. Derived in notebook 05."""
 
 from helpers.constants import IGNORE_INDEX
 
@@ -32,28 +32,29 @@ class ConfusionMatrix:
         Raises ValueError for shapes that differ, for logits in place of classes, and for indices
         outside 0..C-1 (the target may also hold `ignore_index`).
         """
-        if prediction.shape != target.shape or prediction.ndim != 3:
+        floating = prediction.is_floating_point() or target.is_floating_point()
+        if floating or prediction.shape != target.shape or prediction.ndim != 3:
             raise ValueError(
-                "prediction and target must both be class indices of shape (N, H, W), not"
-                f" {tuple(prediction.shape)} and {tuple(target.shape)}: use logits.argmax(dim=1)"
-            )
-        if prediction.is_floating_point() or target.is_floating_point():
-            raise ValueError(
-                "prediction and target must be integer class indices: use logits.argmax(dim=1)"
+                "prediction and target must both be integer class indices (N, H, W), not"
+                f" {prediction.dtype} {tuple(prediction.shape)} and {target.dtype}"
+                f" {tuple(target.shape)}: use logits.argmax(dim=1)"
             )
 
-        # On the CPU from here on: one transfer each, instead of a wait for every look at the values.
+        # On the CPU from here on: one transfer each, instead of a wait for every look at the
+        # values.
         prediction, target = prediction.cpu().long().flatten(1), target.cpu().long().flatten(1)
         valid = target != self.ignore_index
         c = self.num_classes
         for name, values in (("prediction", prediction[valid]), ("target", target[valid])):
             if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < c:
                 raise ValueError(
-                    f"{name} holds class {int(values.min())}..{int(values.max())}, outside 0..{c - 1}:"
-                    " were trimap values 1..3 not shifted to 0..2, or does num_classes not fit?"
+                    f"{name} holds class {int(values.min())}..{int(values.max())}, outside"
+                    f" 0..{c - 1}: were trimap values 1..3 not shifted to 0..2, or does"
+                    " num_classes not fit?"
                 )
 
-        # Number the cells of all images' matrices one after the other, and count each cell's pixels.
+        # Number the cells of all images' matrices one after the other, and count each cell's
+        # pixels.
         n = len(target)
         image = torch.arange(n)[:, None].expand_as(target)
         cell = (image * c + target) * c + prediction
@@ -61,15 +62,9 @@ class ConfusionMatrix:
         self._batches.append(counts.reshape(n, c, c))
 
     @classmethod
-    def of(
-        cls,
-        prediction: Tensor,
-        target: Tensor,
-        num_classes: int = 3,
-        ignore_index: int = IGNORE_INDEX,
-    ) -> "ConfusionMatrix":
-        """The counts of one batch. prediction, target: integer class indices (N, H, W)."""
-        confusion = cls(num_classes, ignore_index)
+    def of(cls, prediction: Tensor, target: Tensor, **options: int) -> "ConfusionMatrix":
+        """The counts of one batch of class indices (N, H, W). options: those of the class."""
+        confusion = cls(**options)
         confusion.update(prediction, target)
         return confusion
 
@@ -93,7 +88,7 @@ class ConfusionMatrix:
         return float(self.iou().nanmean())
 
     def per_image_iou(self) -> float:
-        """The mean over images of each image's own mIoU. Another number than `mean_iou`: see notebook 05."""
+        """The mean over images of each image's own mIoU; not `mean_iou`: see notebook 05."""
         return float(iou(self.per_image).nanmean(dim=-1).nanmean())
 
     def dice(self) -> Tensor:
@@ -128,7 +123,7 @@ class ConfusionMatrix:
 
 
 def iou(matrix: Tensor) -> Tensor:
-    """Intersection over union of each class, from confusion matrices (..., C, C) to float64 (..., C)."""
+    """Intersection over union of each class, from matrices (..., C, C) to float64 (..., C)."""
     matrix = matrix.double()
     intersection = matrix.diagonal(dim1=-2, dim2=-1)
     union = matrix.sum(dim=-1) + matrix.sum(dim=-2) - intersection
@@ -163,7 +158,8 @@ def boundary_band(target: Tensor, radius: int, ignore_index: int = IGNORE_INDEX)
         raise ValueError(f"radius must be at least 1 pixel, not {radius}")
     values, valid = target[:, None].float(), target[:, None] != ignore_index
 
-    # Within the window around a pixel, the largest and the smallest class differ: a boundary is near.
+    # Within the window around a pixel, the largest and the smallest class differ: a boundary is
+    # near.
     window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius}
     largest = F.max_pool2d(values.where(valid, -torch.inf), **window)
     smallest = -F.max_pool2d(-values.where(valid, torch.inf), **window)

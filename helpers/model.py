@@ -1,4 +1,4 @@
-"""The U-Net of Ronneberger, Fischer and Brox (2015), with padded convolutions and batch normalization.
+"""The U-Net of Ronneberger, Fischer and Brox (2015), with padding and batch normalization.
 
 Built step by step, and proved equal to this file, in notebook 03.
 """
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 class DoubleConv(nn.Sequential):
     """Twice: 3x3 convolution, batch normalization, ReLU.
 
-    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W). Padding 1 keeps height and width, where the
-    paper's unpadded convolutions lose 4 pixels of each. The convolutions have no bias: the normalization
-    that follows subtracts the mean and adds its own.
+    Shapes: (N, in_channels, H, W) -> (N, out_channels, H, W). Padding 1 keeps height and width,
+    where the paper's unpadded convolutions lose 4 pixels of each. The convolutions have no bias:
+    the normalization that follows subtracts the mean and adds its own.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -39,13 +39,14 @@ class Down(nn.Sequential):
 class Up(nn.Module):
     """One step up the decoder: double height and width, join the skip connection, then DoubleConv.
 
-    Shapes: x (N, in_channels, H, W) and skip (N, out_channels, 2H, 2W) -> (N, out_channels, 2H, 2W).
+    Shapes: x (N, in_channels, H, W) and skip (N, out_channels, 2H, 2W) -> (N, out_channels, 2H,
+    2W).
 
     Args:
-        skips: join `skip` by concatenation. Without, `skip` is not used and the first convolution has half
-            as many input channels (for the ablation in notebook 03).
-        bilinear: upsample bilinearly and halve the channels by a 1x1 convolution, instead of the paper's
-            2x2 transposed convolution.
+        skips: join `skip` by concatenation. Without, `skip` is not used and the first convolution
+            has half as many input channels (for the ablation in notebook 03).
+        bilinear: upsample bilinearly and halve the channels by a 1x1 convolution, instead of the
+            paper's 2x2 transposed convolution.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Up(nn.Module):
 class UNet(nn.Module):
     """U-Net: an encoder, a decoder, and a skip connection at every resolution.
 
-    Shapes: images (N, in_channels, H, W) -> logits (N, num_classes, H, W). H and W must be divisible by
-    2**depth; anything else raises ValueError with the nearest sizes that are.
+    Shapes: images (N, in_channels, H, W) -> logits (N, num_classes, H, W). H and W must be
+    divisible by 2**depth; anything else raises ValueError with the nearest sizes that are.
 
     Args:
         in_channels: 3 for RGB.
@@ -83,8 +84,8 @@ class UNet(nn.Module):
         skips: False cuts all skip connections (an encoder-decoder, for the ablation).
         bilinear: bilinear upsampling instead of transposed convolutions.
 
-    Source: Ronneberger et al. 2015, Fig. 1. UNet(base_channels=64, depth=4) is that architecture with padded
-    convolutions and batch normalization: 31.0 M parameters. Derived in notebook 03.
+    Source: Ronneberger et al. 2015, Fig. 1. UNet(base_channels=64, depth=4) is that architecture
+    with padded convolutions and batch normalization: 31.0 M parameters. Derived in notebook 03.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+Batches = DataLoader | Sequence[tuple[Tensor, Tensor]]
 History = dict[str, list[float]]
 Hook = Callable[[nn.Module, Tensor], Any]
 
@@ -40,10 +41,12 @@ class TrainingConfig:
         epochs: passes over the training samples.
         learning_rate: its highest value, in a schedule of one cycle: up, then down to nearly 0.
         weight_decay: of AdamW.
-        loss: a name in `helpers.losses.LOSSES`: "ce" (cross-entropy), "dice", or their sum "ce+dice".
+        loss: a name in `helpers.losses.LOSSES`: "ce" (cross-entropy), "dice", or their sum
+        "ce+dice".
         clip_norm: gradients are scaled down to this norm at most.
         precision: see `helpers.inference.pick_precision`.
-        seed: of the batches' order and the augmentation. The weights are drawn before, with the model.
+        seed: of the batches' order and the augmentation. The weights are drawn before, with the
+        model.
 
     Raises ValueError for a name or number that is none of these.
     """
@@ -69,8 +72,8 @@ class TrainingConfig:
 class TrainingState:
     """All that a run needs to go on as if it had not stopped. It saves and restores itself.
 
-    `history` holds one number an epoch of train_loss, val_loss, val_miou, learning_rate and seconds;
-    `best` the weights, on the CPU, of the epoch with the highest validation mIoU so far.
+    `history` holds one number an epoch of train_loss, val_loss, val_miou, learning_rate and
+    seconds; `best` the weights, on the CPU, of the epoch with the highest validation mIoU so far.
     """
 
     model: nn.Module
@@ -85,7 +88,7 @@ class TrainingState:
     def start(
         cls, model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
     ) -> "TrainingState":
-        """The state before the first of `steps` steps. It seeds all generators of random numbers."""
+        """The state before the first of `steps` steps. Seeds all generators of random numbers."""
         seed_random_numbers(config.seed)
         torch.cuda.manual_seed_all(config.seed)  # does nothing without CUDA
         rate, decay = config.learning_rate, config.weight_decay
@@ -105,8 +108,8 @@ class TrainingState:
         miou = validation.confusion.mean_iou()
         if np.isnan(miou):
             raise ValueError(
-                "no pixel of the validation masks counts, so there is no mIoU to choose the best epoch"
-                " by: are all of them 255?"
+                "no pixel of the validation masks counts, so there is no mIoU to choose the best"
+                " epoch by: are all of them 255?"
             )
 
         self.epoch += 1
@@ -119,7 +122,7 @@ class TrainingState:
         return improved
 
     def state_dict(self) -> dict:
-        """Tensors and plain values only, so that a checkpoint can be read with weights_only=True."""
+        """Tensors and plain values only: a checkpoint is read with weights_only=True."""
         parts = ("model", "optimizer", "schedule", "scaler")
         return {
             **{name: getattr(self, name).state_dict() for name in parts},
@@ -130,7 +133,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, saved: dict) -> None:
-        """Go on from a saved state, also in another precision: without a scaler's state it starts anew."""
+        """Go on from a saved state, also in another precision: the scaler then starts anew."""
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
@@ -151,7 +154,8 @@ def train_one_epoch(
 ) -> float:
     """One pass over the training samples. Returns the mean loss of a sample.
 
-    It does not wait for the device between steps (a float16 scaler does). Arguments are those of `fit`.
+    It does not wait for the device between steps (a float16 scaler does). Arguments are those of
+    `fit`.
 
     Raises FloatingPointError, at the end of the pass, if a loss was not finite.
     """
@@ -172,7 +176,8 @@ def train_one_epoch(
         loss = LOSSES[config.loss](logits, masks)
 
         # In float16, small gradients would become 0: the loss is scaled up before backward, and the
-        # gradients are scaled down again before they are clipped. Otherwise the scaler does nothing.
+        # gradients are scaled down again before they are clipped. Otherwise the scaler does
+        # nothing.
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
@@ -209,31 +214,37 @@ def fit(
 
     Args:
         model: logits (N, C, H, W) from images (N, 3, H, W).
-        train_loader, val_loader: batches of images and masks (N, H, W), as often as they are asked for:
-            a DataLoader, or a list of batches. The second chooses the best epoch, by mIoU.
+        train_loader, val_loader: batches of images and masks (N, H, W), as often as they are asked
+            for: a DataLoader, or a list of batches. The second chooses the best epoch, by mIoU.
         config: `TrainingConfig()` if None.
         device: see `pick_device`.
-        folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each written
-            whole or not at all. Files of an earlier run there are renamed. None keeps nothing on disk.
+        folder: keeps best.pt (the best weights) and last.pt (all that is needed to go on), each
+            written whole or not at all. Files of an earlier run there are renamed. None keeps
+            nothing on disk.
         resume: go on from folder/last.pt, if there is one, as if training had not stopped.
-        about: what is to be kept with the weights, such as `helpers.data.describe(train, val)`; a run
-            goes on with the same only.
+        about: what is to be kept with the weights, such as `helpers.data.describe(train, val)`; a
+            run goes on with the same only.
         after_step: called with the model and the loss (on the device) after each step.
-        interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the training
-            early. Otherwise it is raised again, so that a script stops. Either way a line says so, the
-            model gets its best weights, and `resume` goes on after the last finished epoch.
+        interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the
+            training early. Otherwise it is raised again, so that a script stops. Either way a line
+            says so, the model gets its best weights, and `resume` goes on after the last finished
+            epoch.
         progress: show a bar with the training loss and the validation mIoU.
 
-    Returns the history: for each finished epoch train_loss, val_loss, val_miou, learning_rate, seconds.
+    Returns the history: for each finished epoch train_loss, val_loss, val_miou, learning_rate,
+    seconds.
 
-    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another model,
-    configuration or data, and where there is nothing to train or to validate on.
+    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another
+    model, configuration or data, and where there is nothing to train or to validate on.
     """
     config = config or TrainingConfig()
-    steps = _count_batches(train_loader, "training")
-    _count_batches(val_loader, "validation")
+    if not len(train_loader) or not len(val_loader):
+        raise ValueError(
+            "there is nothing to train or to validate on: both loaders need at least one sample"
+            " (`split_indices` needs four to fill both parts)"
+        )
 
-    device = pick_device(device)
+    steps, device = len(train_loader), pick_device(device)
     precision = pick_precision(device, config.precision)
     model.to(device, memory_format=memory_format(device))
     state = TrainingState.start(model, config, config.epochs * steps, precision)
@@ -280,15 +291,6 @@ def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
             bar.update()
 
 
-def _count_batches(loader: Batches, what: str) -> int:
-    if not hasattr(loader, "__len__") or not len(loader):
-        raise ValueError(
-            f"there are no {what} batches, or the loader has no len(): give a DataLoader or a list of"
-            " batches, with at least one sample (`split_indices` needs four to fill both parts)"
-        )
-    return len(loader)
-
-
 def _settings(
     model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
 ) -> dict:
@@ -310,8 +312,9 @@ def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
     if not finite.all():
         step = int(finite.int().argmin())
         raise FloatingPointError(
-            f"the loss is {losses[step].item()} in epoch {epoch}, step {step}: try a lower learning_rate,"
-            " and look for NaN in the images and for masks that are ignored altogether"
+            f"the loss is {losses[step].item()} in epoch {epoch}, step {step}: try a lower"
+            " learning_rate, and look for NaN in the images and for masks that are ignored"
+            " altogether"
         )
     weights = torch.tensor(sizes, dtype=losses.dtype)
     return float((losses * weights).sum() / weights.sum())

@@ -21,8 +21,8 @@ def cache_arrays(reader: PairReader, size: int, cache: Path) -> Path:
     Its name is a key of the names, sizes and times of the files, not of their place: a dataset or a
     clone may be moved.
 
-    Raises FileNotFoundError or ValueError that names a missing or bad file, OSError for a cache that
-    cannot be written or a full disk. Nothing is left behind then.
+    Raises FileNotFoundError or ValueError that names a missing or bad file, OSError for a cache
+    that cannot be written or a full disk. Nothing is left behind then.
     """
     folder = cache / f"{reader.split}-{size}px-{_fingerprint(reader)}"
     if not folder.is_dir():

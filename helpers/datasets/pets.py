@@ -1,4 +1,4 @@
-"""The Oxford-IIIT Pet dataset, or its synthetic stand-in: find it, list it, read its pairs. Notebook 01.
+"""The Oxford-IIIT Pet dataset, or its synthetic stand-in: find, list, read its pairs. Notebook 01.
 
 Source: Parkhi, Vedaldi, Zisserman and Jawahar, "Cats and Dogs", CVPR 2012. All datasets are in the
 official layout, `oxford-iiit-pet/{images,annotations}`.
@@ -21,7 +21,7 @@ SPLITS = ("trainval", "test")  # the official lists
 
 @dataclass(frozen=True)
 class PetFolder:
-    """A dataset on disk: `root` holds oxford-iiit-pet/, `name` labels results, `count` is of pairs."""
+    """A dataset on disk: `root` holds oxford-iiit-pet/, `name` labels results, `count` counts pairs."""
 
     root: Path
     name: str
@@ -51,7 +51,7 @@ class PetFolder:
         folder = self.folder.relative_to(home) if self.folder.is_relative_to(home) else self.folder
         line = f"Dataset: {self.name}, {self.count} pairs, in {folder.as_posix()}."
         if self.is_synthetic:
-            line += " Drawings, no photographs; for the real dataset, find_dataset(download=True) or set PETS_DATA."
+            line += " Drawings, no photographs; for those, set PETS_DATA or find_dataset(download=True)."
         return line
 
 
@@ -137,14 +137,14 @@ class PairReader:
         return image, trimap.astype(np.uint8) - 1
 
     def _open(self, path: Path) -> Image.Image:
-        """A decoded image file. Pillow goes by the content: a PNG that is named .jpg is read as PNG."""
+        """A decoded image file. Pillow goes by the content: a PNG named .jpg is read as PNG."""
         try:
             image = Image.open(path)
             image.load()
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f"{path} is missing, but annotations/{self.split}.txt names it: restore the file, or"
-                " delete the line from the list"
+                f"{path} is missing, but annotations/{self.split}.txt names it: restore the file,"
+                " or delete the line from the list"
             ) from error
         except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(
@@ -157,8 +157,8 @@ def _check_trimap(path: Path, trimap: np.ndarray, image_size: tuple[int, int]) -
     """Raise ValueError for a trimap that does not fit its image (width, height) or is none."""
     if trimap.ndim != 2:
         raise ValueError(
-            f"{path} has {trimap.shape[-1]} channels: a trimap has one, with the values 1, 2, 3; save it"
-            " in mode L"
+            f"{path} has {trimap.shape[-1]} channels: a trimap has one, with the values 1, 2, 3;"
+            " save it in mode L"
         )
     if trimap.shape != image_size[::-1]:
         raise ValueError(
@@ -167,8 +167,8 @@ def _check_trimap(path: Path, trimap: np.ndarray, image_size: tuple[int, int]) -
         )
     if not np.isin(trimap, (1, 2, 3)).all():
         raise ValueError(
-            f"{path} holds the values {np.unique(trimap).tolist()[:8]}: a trimap holds only 1 (pet),"
-            " 2 (background) and 3 (border)"
+            f"{path} holds the values {np.unique(trimap).tolist()[:8]}: a trimap holds only 1"
+            " (pet), 2 (background) and 3 (border)"
         )
 
 
@@ -190,9 +190,10 @@ def _inspect(root: Path, mend: str) -> PetFolder:
 
 
 def _download(data: Path) -> None:
-    """Fetch the official archives into data/download/, check, extract, and move the dataset to data/.
+    """Fetch the official archives into data/download/, check, extract, and move them to data/.
 
-    After a break, an archive that is complete (by its checksum) is kept; anything else starts again.
+    After a break, an archive that is complete (by its checksum) is kept; anything else starts
+    again.
     """
     from torchvision.datasets import (
         OxfordIIITPet,  # only here: reading the dataset does not need it
@@ -208,8 +209,8 @@ def _download(data: Path) -> None:
         OxfordIIITPet(partial, download=True)
     except (OSError, RuntimeError, EOFError) as error:
         raise OSError(
-            f"the download into {partial} did not finish ({error}): call find_dataset(download=True)"
-            " again; what is complete is kept"
+            f"the download into {partial} did not finish ({error}): call"
+            " find_dataset(download=True) again; what is complete is kept"
         ) from error
 
     for archive in folder.glob("*.tar.gz"):

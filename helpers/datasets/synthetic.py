@@ -1,7 +1,7 @@
 """The synthetic pets: 407 pairs that a program drew, shipped as one archive in the official layout.
 
-The program is tests/benchmarks/drawing. The archive holds its output, so that everybody has the same
-bytes, whatever the system and the version of the libraries.
+The program is tests/benchmarks/drawing. The archive holds its output, so that everybody has the
+same bytes, whatever the system and the version of the libraries.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ def synthetic_root(data: Path) -> Path:
 
 
 def extract(root: Path) -> None:
-    """Unpack the archive to root/oxford-iiit-pet, whole or not at all; a folder that is there stays.
+    """Unpack the archive to root/oxford-iiit-pet, whole or not at all; one that is there stays.
 
     Raises OSError for a folder that cannot be written or a full disk.
     """
