@@ -84,7 +84,7 @@ def save_checkpoint(path: Path, state: dict) -> None:
 
 
 class RunFolder:
-    """The files of a training run: best.pt, the best weights, and last.pt, all that it needs to go on.
+    """The files of a run: best.pt, the best weights, and last.pt, all that is needed to go on.
 
     Args:
         folder: None keeps nothing on disk.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets.cache import cache_arrays, open_arrays
@@ -132,7 +132,7 @@ class SegmentationDataset(Dataset):
         self._key[:] = torch.tensor([seed, epoch])
 
     def batch(self, positions: Tensor | list[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Images (N, 3, size, size) and masks (N, size, size) of these positions; None means all."""
+        """Images (N, 3, size, size) and masks (N, size, size) of these positions (None: all)."""
         chosen = self.indices if positions is None else self.indices[torch.as_tensor(positions)]
         images, masks = self.pairs.images[chosen], self.pairs.masks[chosen]
 
@@ -240,7 +240,7 @@ def mix(*key: int) -> int:
 
 
 def random_state() -> dict:
-    """The states of the CPU's generators of random numbers (torch, NumPy, Python), as plain values."""
+    """The states of the CPU's random generators (torch, NumPy, Python), as plain values."""
     kind, keys, *rest = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -279,5 +279,5 @@ def _augmenting() -> Iterator[None]:
         set_random_state(before)
 
 
-def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_is(batch: Any) -> Any:
     return batch  # SegmentationDataset has made it one

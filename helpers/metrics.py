@@ -1,4 +1,4 @@
-"""Measures of segmentation quality, all from one integer confusion matrix. Derived in notebook 05."""
+"""Measures of segmentation quality, all from one confusion matrix. Derived in notebook 05."""
 
 from helpers.constants import IGNORE_INDEX
 

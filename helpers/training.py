@@ -11,7 +11,6 @@ from helpers.checkpoint import RunFolder
 from helpers.data import random_state, seed_epoch, seed_random_numbers, set_random_state
 from helpers.inference import (
     PRECISIONS,
-    Device,
     Evaluation,
     evaluate,
     memory_format,
@@ -200,7 +199,7 @@ def fit(
     val_loader: Batches,
     config: TrainingConfig | None = None,
     *,
-    device: Device = "auto",
+    device: str | torch.device = "auto",
     folder: str | Path | None = None,
     resume: bool = False,
     about: dict | None = None,
@@ -246,7 +245,7 @@ def fit(
 
     steps, device = len(train_loader), pick_device(device)
     precision = pick_precision(device, config.precision)
-    model.to(device, memory_format=memory_format(device))
+    model.to(device).to(memory_format=memory_format(device))
     state = TrainingState.start(model, config, config.epochs * steps, precision)
 
     # Go on from the files of an earlier run, or put them aside.
@@ -258,7 +257,7 @@ def fit(
 
     try:
         for _ in _epochs(state, config.epochs, progress):
-            start, rate = time.perf_counter(), state.schedule.get_last_lr()[0]
+            start, rate = time.perf_counter(), float(state.schedule.get_last_lr()[0])
             seed_epoch(train_loader, state.epoch + 1, config.seed)
 
             train_loss = train_one_epoch(state, train_loader, config, precision, after_step)

@@ -21,7 +21,7 @@ SPLITS = ("trainval", "test")  # the official lists
 
 @dataclass(frozen=True)
 class PetFolder:
-    """A dataset on disk: `root` holds oxford-iiit-pet/, `name` labels results, `count` counts pairs."""
+    """A dataset on disk: `root` holds oxford-iiit-pet/, `name` labels results."""
 
     root: Path
     name: str
@@ -51,7 +51,7 @@ class PetFolder:
         folder = self.folder.relative_to(home) if self.folder.is_relative_to(home) else self.folder
         line = f"Dataset: {self.name}, {self.count} pairs, in {folder.as_posix()}."
         if self.is_synthetic:
-            line += " Drawings, no photographs; for those, set PETS_DATA or find_dataset(download=True)."
+            line += " Drawings; for photographs, set PETS_DATA or call find_dataset(download=True)."
         return line
 
 
