@@ -40,9 +40,11 @@ def exercise(number: str) -> Callable:
                 text = str(hint)
             except Exception as error:  # whatever a learner's code can raise
                 text = f"Your code stopped with {type(error).__name__}: {error}"
+            verdict.passed = state == RIGHT
             print(f"Exercise {number}: {state}. {text}".rstrip())
 
         verdict.number = number
+        verdict.passed = False  # a lesson goes on with the reader's own code once it is right
         return verdict
 
     return decorate
