@@ -1,115 +1,132 @@
-"""The house rules of the package: which module may import which, how long a module is, and its style."""
+"""The rules of the house: which way imports go, what the linters say, what a wheel holds."""
 
 import ast
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:  # pytest brings it
+else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "helpers").rglob("*.py"))
-MAY_IMPORT = {
-    "helpers": set(),
-    "sketch": {"sketch"},
-    "sketch.breeds": set(),
-    "sketch.brush": set(),
-    "sketch.pet": {"sketch"},
-    "sketch.scene": {"sketch"},
-    "model": set(),
-    "metrics": set(),
-    "checks": set(),
-    "checks.verdict": set(),
-    "checks.data": {"checks", "data", "metrics"},
-    "checks.blocks": {"checks", "model"},
-    "checks.training": {"checks", "data"},
-    "checks.metrics": {"checks", "data", "metrics"},
-    "checks.analysis": {"checks", "data", "experiments"},
-    "quiz": set(),
-    "grading": {"checks", "source"},
-    "plan": {"visualization"},
-    "source": {"sketch"},
-    "data": {"source"},
-    "checkpoint": {"data", "model", "source"},
-    "losses": {"data"},
-    "calibration": {"data"},
-    "training": {"checkpoint", "data", "losses", "metrics"},
-    "prediction": {"data", "training"},
-    "report": {"data", "metrics", "source"},
-    "experiments": {
-        "calibration",
-        "checkpoint",
-        "data",
-        "metrics",
-        "model",
-        "prediction",
-        "report",
-        "source",
-        "training",
-    },
-    "tables": {"data", "report"},
-    "visualization": {"data", "metrics"},
-    "widgets": {"data", "metrics", "plan", "visualization"},
-}
+
+# From the bottom to the top: a module imports from the rows below, and from its left in its row.
+LAYERS = [
+    "constants files",
+    "model losses metrics transforms",
+    "datasets data",
+    "inference checkpoint training visualization",
+    "studies teaching",
+]
+HEIGHT = {room: height for height, room in enumerate(" ".join(LAYERS).split())}
 
 
-def name(path: Path) -> str:
-    """The module's name without the leading "helpers."."""
-    parts = path.relative_to(ROOT / "helpers").with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__") or "helpers"
-
-
-every_module = pytest.mark.parametrize("path", MODULES, ids=name)
+def room(module: str) -> str:
+    """The first part of a dotted name after "helpers."."""
+    return module.split(".")[1]
 
 
 def imported(path: Path) -> set[str]:
+    """The modules of the package that a module imports, wherever in its text."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == "helpers":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("helpers.")}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("helpers"):
+            names = [f"helpers.{alias.name}" for alias in node.names]
+            found |= set(names) if node.module == "helpers" else {node.module}
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("helpers.")}
     return found
 
 
-@every_module
-def test_imports_run_one_way_and_modules_are_short(path):
-    assert imported(path) <= MAY_IMPORT[name(path)]
-    assert len(path.read_text(encoding="utf-8").splitlines()) < 300
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_one_way(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    here = parts[1]
+    for module in imported(path):
+        if here == "__init__":
+            pytest.fail(f"{module}: the map imports nothing")
+        if room(module) != here:
+            assert HEIGHT[room(module)] < HEIGHT[here], f"{here} imports {module}"
+            assert {here, room(module)} != {"studies", "teaching"} or here == "teaching"
 
 
-@every_module
-def test_everything_public_is_documented_and_tested_beside(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree)
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-            assert ast.get_docstring(node), node.name
-    module = name(path).split(".")[0]
-    assert module == "helpers" or (ROOT / "tests" / f"test_{module}.py").is_file()
-
-
-@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
-def test_style(command):
-    run = subprocess.run([sys.executable, "-m", "ruff", *command, ROOT], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-
-
-def test_a_wheel_holds_weights_and_records():
-    """Whatever lies in the package beside its modules is package data."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    package = ROOT / "helpers"
-    covered = {path for pattern in settings["package-data"]["helpers"] for path in package.glob(pattern)}
-    present = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert present and present <= covered
-    folders = {path.parent for path in package.rglob("*.py")}
-    assert {str(folder.relative_to(ROOT)).replace("\\", "/").replace("/", ".") for folder in folders} == set(
-        settings["packages"]
+def test_the_losses_load_neither_drawings_nor_datasets():
+    code = "import sys, helpers.losses; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
+    modules = set(loaded.stdout.split())
+    assert "helpers.constants" in modules and "torch" in modules
+    assert not {name for name in modules if name.startswith(("helpers.datasets", "torchvision"))}
+
+
+CHECKS = {
+    "ruff": ["ruff", "check", "."],
+    "format": ["ruff", "format", "--check", "."],
+    "types": ["mypy"],
+    "spelling": ["codespell_lib", "README.md", "helpers", "tests", "notebooks", ".github"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKS)
+def test_style(name):
+    command = [sys.executable, "-m", *CHECKS[name]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_data_files_are_packed():
+    """Every file that git keeps in helpers/, beside the modules, fits a pattern of package-data."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["helpers"]
+    command = ["git", "ls-files", "helpers"]
+    tracked = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    files = [name.removeprefix("helpers/") for name in tracked if not name.endswith(".py")]
+    assert len(files) > 10
+    assert [name for name in files if not any(fnmatch(name, p) for p in patterns)] == []
+
+
+def test_what_is_imported_is_declared():
+    """What the package, the tests and the notebooks import comes from a stated dependency."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    stated = settings["project"]["dependencies"] + settings["dependency-groups"]["dev"]
+    names = {entry.split(">")[0].split(";")[0].strip().lower() for entry in stated}
+    called = {
+        "PIL": "pillow",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+        "IPython": "ipython",
+    }
+
+    sources = [path.read_text(encoding="utf-8") for path in MODULES]
+    sources += [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    sources += [cell for path in (ROOT / "notebooks").glob("*.ipynb") for cell in code_cells(path)]
+    found = {name.split(".")[0] for source in sources for name in outside(source)}
+    own = {"helpers", "drawing", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+    standard = set(sys.stdlib_module_names) | own
+    assert {called.get(n, n) for n in found - standard} - names == set()
+
+
+def code_cells(path: Path) -> list[str]:
+    import nbformat
+
+    return [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+
+
+def outside(source: str) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    return found

@@ -1,32 +1,42 @@
-"""Explorers for notebooks: ipywidgets that redraw a figure of `helpers.visualization` or `helpers.plan`.
+"""Explorers for notebooks: ipywidgets that redraw a figure when a control moves.
 
-Every control has a label and works by keyboard: Tab to reach it, arrow keys to move it. The picture as it was when the
-cell ran is saved in the notebook beside the controls, for readers without a kernel.
+Every control has a label and works by keyboard: Tab to reach it, arrow keys to move it. The picture
+as it was when the cell ran is saved in the notebook beside the controls, for readers without a kernel.
 """
 
+import math
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 
 from helpers.constants import CLASS_NAMES, IGNORE_INDEX
 from helpers.data import Pairs
+from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
+from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
-from helpers.visualization import error_map, overlay, plot_history, to_rgb_array
+from helpers.visualization import class_legend, error_map, overlay, plot_history, to_rgb_array
 
 import ipywidgets as widgets
+import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms.v2.functional import affine, resize
+
+SHOWN_MAPS = 5  # feature maps in a row of `explore_features`
 
 
 class Explorer(widgets.VBox):
     """Controls, a picture that follows them, and a line of text below it.
 
-    controls: widgets with a description. draw: gives the figure and the text for the controls' present values.
+    Args:
+        controls: widgets with a description.
+        draw: gives the figure and the text for the controls' present values. It may move controls.
     """
 
     def __init__(
@@ -36,127 +46,163 @@ class Explorer(widgets.VBox):
         self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self.text = widgets.HTML()
         self._draw = draw
+        self._drawing = False
+
         for control in controls:
             control.style.description_width = "initial"
             control.observe(self.redraw, "value")
         self.redraw()
+
         row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
         super().__init__([row, self.picture, self.text])
 
     def redraw(self, _change: object = None) -> None:
         """Draw the picture and the text again."""
-        figure, self.text.value = self._draw()
+        if self._drawing:  # `draw` itself has moved a control, such as the page
+            return
+        self._drawing = True
+        try:
+            figure, self.text.value = self._draw()
+        finally:
+            self._drawing = False
+
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=90, pil_kwargs={"compress_level": 1})
         self.picture.value = buffer.getvalue()
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        bundle = dict(super()._repr_mimebundle_(**options))
+        """What is saved in the notebook: the widget, and a JPEG and a line for those without a kernel."""
         small = BytesIO()
-        Image.open(BytesIO(self.picture.value)).convert("RGB").save(
-            small, format="jpeg", quality=85
-        )
-        bundle["image/jpeg"] = b64encode(small.getvalue()).decode()
-        bundle["text/plain"] = "Run this cell to move the controls: " + ", ".join(self.controls)
-        return bundle
+        picture = Image.open(BytesIO(self.picture.value)).convert("RGB")
+        picture.save(small, format="jpeg", quality=85)
+        return dict(super()._repr_mimebundle_(**options)) | {
+            "image/jpeg": b64encode(small.getvalue()).decode(),
+            "text/plain": "Run this cell to move the controls: " + ", ".join(self.controls),
+        }
+
+
+@dataclass(frozen=True)
+class Item:
+    """One pair of a list, and how many percent of its mask are of the last class."""
+
+    pairs: Pairs
+    index: int
+    share: float
+
+    @property
+    def name(self) -> str:
+        return self.pairs.names[self.index]
+
+    @property
+    def breed(self) -> str:
+        return self.name.rsplit("_", 1)[0]
 
 
 def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
-    """Browse decoded pairs of one size by list, breed and share of border pixels, a page at a time."""
-    rows = [(part, i) for part in lists for i in range(len(part))]
-    breeds = [part.names[i].rsplit("_", 1)[0] for part, i in rows]
-    border = [100 * (part.masks[i] == 2).float().mean().item() for part, i in rows]
-    top = int(max(border)) + 1
+    """Browse decoded pairs of one size by list, breed and share of border, a page at a time.
+
+    The border is the last of the dataset's classes, whatever its name.
+    """
+    class_names = lists[0].class_names
+    last = len(class_names) - 1
+    shares = [100 * (part.masks == last).float().mean(dim=(1, 2)) for part in lists]
+    items = [
+        Item(part, i, share)
+        for part, of_part in zip(lists, shares, strict=True)
+        for i, share in enumerate(of_part.tolist())
+    ]
+
+    top = int(max(item.share for item in items)) + 1
     split = _choice(["all", *(part.split for part in lists)], "List")
-    breed = _choice(["all", *sorted(set(breeds))], "Breed")
-    share = widgets.IntRangeSlider(
-        min=0, max=top, value=(0, top), description="Border, %", continuous_update=False
+    breed = _choice(["all", *sorted({item.breed for item in items})], "Breed")
+    share = _slider(
+        f"{class_names[last].capitalize()}, %", 0, top, (0, top), kind=widgets.IntRangeSlider
     )
-    page = widgets.IntSlider(min=1, max=1, description="Page", continuous_update=False)
+    page = _slider("Page", 1, 1)
+    filters: list[tuple] = []  # those of the picture before
 
-    def chosen() -> list[int]:
+    def choose() -> list[Item]:
+        low, high = share.value
         return [
-            k
-            for k, (part, _) in enumerate(rows)
-            if split.value in ("all", part.split)
-            and breed.value in ("all", breeds[k])
-            and share.value[0] <= border[k] <= share.value[1]
+            item
+            for item in items
+            if split.value in ("all", item.pairs.split)
+            and breed.value in ("all", item.breed)
+            and low <= item.share <= high
         ]
-
-    def turn_back(_change: object = None) -> None:
-        page.max = max(1, -(-len(chosen()) // columns))
-        page.value = 1
 
     def draw() -> tuple[Figure, str]:
-        found = chosen()
-        shown = found[(page.value - 1) * columns : page.value * columns]
-        if not shown:
-            blank = to_rgb_array(torch.ones_like(lists[0].images[0], dtype=torch.float))
-            return plot_mosaic(
-                [[blank] * columns], [[""] * columns]
-            ), "No pair fits: choose less narrowly."
-        photos = [to_rgb_array(rows[k][0].images[rows[k][1]]) for k in shown]
-        tinted = [
-            overlay(rows[k][0].images[rows[k][1]], rows[k][0].masks[rows[k][1]]) for k in shown
-        ]
-        blank = [photos[0] * 0 + 1] * (columns - len(shown))  # so that the picture keeps its size
-        names = [rows[k][0].names[rows[k][1]] for k in shown] + [""] * len(blank)
-        shares = [f"border {border[k]:.0f} %" for k in shown] + [""] * len(blank)
-        text = f"{len(found)} of {len(rows)} pairs, page {page.value} of {page.max}"
-        return plot_mosaic([photos + blank, tinted + blank], [names, shares]), text
+        found = choose()
 
-    turn_back()
-    for control in (split, breed, share):
-        control.observe(turn_back, "value")
+        # Another choice begins on its first page.
+        page.max = max(1, math.ceil(len(found) / columns))
+        chosen = (split.value, breed.value, share.value)
+        if chosen not in filters:
+            filters[:], page.value = [chosen], 1
+
+        text = f"{len(found)} of {len(items)} pairs, page {page.value} of {page.max}"
+        if not found:
+            text = "No pair fits: choose less narrowly."
+        shown = found[(page.value - 1) * columns : page.value * columns]
+        return _plot_page(shown, lists[0], columns), text
+
     return Explorer([split, breed, share, page], draw)
 
 
+def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
+    """Photos over their masks; what is missing of a page stays white, so that its size is the same."""
+    photos = [to_rgb_array(item.pairs.images[item.index]) for item in shown]
+    tinted = [
+        overlay(item.pairs.images[item.index], item.pairs.masks[item.index]) for item in shown
+    ]
+    white = [np.ones((*pairs.masks.shape[1:], 3))] * (columns - len(shown))
+
+    border = pairs.class_names[-1]
+    names = [item.name for item in shown] + [""] * len(white)
+    shares = [f"{border} {item.share:.0f} %" for item in shown] + [""] * len(white)
+    return plot_mosaic([photos + white, tinted + white], [names, shares], pairs.class_names)
+
+
 def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
-    """Move a photo, and its mask with it or wrongly. Shapes: uint8 (3, S, S) and class indices (S, S)."""
+    """Move a photo, and its mask with it or wrongly.
+
+    Shapes: uint8 (3, S, S) and class indices of the pets (S, S).
+    """
     ways = {
         "along, nearest (right)": "right",
         "not at all (wrong)": "stays",
         "along, bilinear (wrong)": "bilinear",
     }
-    way = _choice(ways, "Mask moves")
-    angle = widgets.IntSlider(
-        min=-45, max=45, step=5, value=15, description="Turn, degrees", continuous_update=False
-    )
-    scale = widgets.FloatSlider(
-        min=0.5, max=2, step=0.1, value=1.2, description="Scale", continuous_update=False
-    )
+    way = _choice(list(ways.items()), "Mask moves")
+    angle = _slider("Turn, degrees", -45, 45, 15, step=5)
+    scale = _slider("Scale", 0.5, 2, 1.2, step=0.1, kind=widgets.FloatSlider)
     mirror = widgets.Checkbox(description="Mirror", indent=False)
 
     def move(image: Tensor, mode: InterpolationMode, fill: int) -> Tensor:
         image = image.flip(-1) if mirror.value else image
-        return F.affine(
-            image, angle.value, [0, 0], scale.value, [0.0, 0.0], mode, fill=[fill] * len(image)
-        )
+        fills = [fill] * len(image)
+        return affine(image, angle.value, [0, 0], scale.value, [0.0, 0.0], mode, fill=fills)
 
     def draw() -> tuple[Figure, str]:
         moved = move(photo, InterpolationMode.BILINEAR, 124)
         right = move(mask[None], InterpolationMode.NEAREST, IGNORE_INDEX)[0]
+
         given = right
         if way.value == "stays":
             given = mask
         elif way.value == "bilinear":
-            smooth = (
-                move(mask[None].float(), InterpolationMode.BILINEAR, 1)[0].round().to(mask.dtype)
-            )
-            given = smooth.where(right != IGNORE_INDEX, right)
+            smooth = move(mask[None].float(), InterpolationMode.BILINEAR, 1)[0].round()
+            given = smooth.to(mask.dtype).where(right != IGNORE_INDEX, right)
         wrong = (given != right) & (right != IGNORE_INDEX)
+
+        # The window of a quarter of the side with the most wrong or border pixels.
         side = mask.shape[-1] // 4
-        edges = torch.nn.functional.avg_pool2d(
-            (wrong | (right == 2)).float()[None], side, stride=1
-        )[0]
-        top, left = divmod(int(edges.argmax()), edges.shape[1])
-        window = overlay(moved, given)[top : top + side, left : left + side]
-        pictures = [
-            to_rgb_array(moved),
-            overlay(moved, given),
-            window,
-            error_map(moved, right, given),
-        ]
+        density = F.avg_pool2d((wrong | (right == 2)).float()[None], side, stride=1)[0]
+        top, left = divmod(int(density.argmax()), density.shape[1])
+        whole = overlay(moved, given)
+        window = whole[top : top + side, left : left + side]
+
+        pictures = [to_rgb_array(moved), whole, window, error_map(moved, right, given)]
         titles = ["photo", "mask over photo", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
@@ -166,27 +212,27 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
 
 
 def explore_unet(photo: Tensor) -> Explorer:
-    """Design a U-Net: depth, width, kernel and input size. photo: uint8 (3, H, W), to lay the receptive field on."""
-    depth = widgets.IntSlider(min=1, max=5, value=4, description="Depth", continuous_update=False)
-    width = widgets.SelectionSlider(
-        options=[4, 8, 16, 24, 32, 48, 64], value=16, description="Channels at full size"
-    )
-    kernel = widgets.SelectionSlider(options=[1, 3, 5, 7], value=3, description="Kernel")
-    size = widgets.SelectionSlider(
-        options=[32, 64, 96, 128, 192, 256, 384, 512], value=128, description="Input, px"
-    )
-    batch = widgets.SelectionSlider(options=[1, 2, 4, 8, 16, 32, 64], value=16, description="Batch")
+    """Design a U-Net: depth, width, kernel and input size.
+
+    photo: uint8 (3, H, W), to lay the receptive field on.
+    """
+    depth = _slider("Depth", 1, 5, 4)
+    width = _choice([4, 8, 16, 24, 32, 48, 64], "Channels at full size", 16)
+    kernel = _choice([1, 3, 5, 7], "Kernel", 3)
+    size = _choice([32, 64, 96, 128, 192, 256, 384, 512], "Input, px", 128)
+    batch = _choice([1, 2, 4, 8, 16, 32, 64], "Batch", 16)
 
     def draw() -> tuple[Figure, str]:
         plan = UNetPlan(size.value, width.value, depth.value, kernel.value)
         count, maps = sum(plan.parameters), sum(plan.activations) / 1e6
         low, high = plan.receptive_interval(plan.size // 2)
         text = (
-            f"{count / 1e6:.3g} M parameters; with gradients and Adam's two moments {16 * count / 1e6:.3g} MB. "
-            f"Maps kept for the backward pass: {maps:.3g} MB an image, {batch.value * maps / 1e3:.3g} GB a batch. "
-            f"The middle pixel depends on {high - low + 1} px of {plan.size}."
+            f"{count / 1e6:.3g} M parameters; with gradients and Adam's two moments"
+            f" {16 * count / 1e6:.3g} MB. Maps kept for the backward pass: {maps:.3g} MB an image,"
+            f" {batch.value * maps / 1e3:.3g} GB a batch. The middle pixel depends on"
+            f" {high - low + 1} px of {plan.size}."
         )
-        return plot_plan(plan, F.resize(photo, [plan.size, plan.size], antialias=True)), text
+        return plot_plan(plan, resize(photo, [plan.size, plan.size], antialias=True)), text
 
     return Explorer([depth, width, kernel, size, batch], draw)
 
@@ -194,213 +240,265 @@ def explore_unet(photo: Tensor) -> Explorer:
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
-    runs = [_choice(["none", *names], f"Run {k}") for k in (1, 2, 3)]
-    for control, name in zip(runs, names, strict=False):
-        control.value = name
-    smooth = widgets.IntSlider(min=1, max=9, description="Mean of, epochs", continuous_update=False)
+    runs = [
+        _choice(["none", *names], f"Run {k}", names[k - 1] if k <= len(names) else "none")
+        for k in (1, 2, 3)
+    ]
     longest = max(len(history["val_loss"]) for history in histories.values())
-    first = widgets.IntSlider(
-        min=1, max=max(1, longest - 2), description="From epoch", continuous_update=False
-    )
+    first = _slider("From epoch", 1, max(1, longest - 2))
 
     def draw() -> tuple[Figure, str]:
         chosen = [control.value for control in runs if control.value != "none"] or names[:1]
-        shown = {name: histories[name] for name in chosen}
         lines = []
-        for name, history in shown.items():
-            best = max(history["val_miou"])
-            lines.append(
-                f"{name}: best validation mIoU {best:.3f}, epoch {history['val_miou'].index(best) + 1}"
-            )
-        return plot_history(shown, smooth.value, first.value), "; ".join(lines)
+        for name in chosen:
+            scores = histories[name]["val_miou"]
+            best = max(scores)
+            epoch = scores.index(best) + 1
+            lines.append(f"{name}: best validation mIoU {best:.3f}, epoch {epoch}")
+        shown = {name: histories[name] for name in chosen}
+        return plot_history(shown, first=first.value), "; ".join(lines)
 
-    return Explorer([*runs, smooth, first], draw)
+    return Explorer([*runs, first], draw)
 
 
 def explore_predictions(
-    images: Tensor, masks: Tensor, probabilities: Tensor, names: Sequence[str]
+    images: Tensor,
+    masks: Tensor,
+    probabilities: Tensor,
+    names: Sequence[str],
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> Explorer:
     """Browse predictions from worst to best, with a threshold on their probability.
 
     Args:
-        images: RGB (N, 3, H, W). masks: (N, H, W). probabilities: (N, C, H, W). names: of the images.
+        images: RGB (N, 3, H, W). masks: (N, H, W). probabilities: (N, C, H, W).
+        names: of the images. class_names: of the C classes.
     """
-    confidence, answers = probabilities.max(dim=1)
-    confusion = ConfusionMatrix(probabilities.shape[1])
-    confusion.update(answers, masks)
-    of_class = iou(confusion.per_image)  # (N, C)
-    scores = {
-        "mIoU": of_class.nanmean(dim=1),
-        **{f"IoU of {c}": of_class[:, k] for k, c in enumerate(CLASS_NAMES)},
-    }
+    confidence, predictions = probabilities.max(dim=1)
+    of_class = iou(ConfusionMatrix.of(predictions, masks, len(class_names)).per_image)  # (N, C)
+    scores = {"mIoU": of_class.nanmean(dim=1)}
+    scores |= {f"IoU of {name}": of_class[:, k] for k, name in enumerate(class_names)}
+
     by = _choice(list(scores), "Sorted by")
-    rank = widgets.IntSlider(min=1, max=len(images), description="Rank", continuous_update=False)
-    kind = _choice(["all", *CLASS_NAMES], "Class")
-    least = widgets.FloatSlider(
-        min=0, max=1, step=0.05, value=0.5, description="Threshold", continuous_update=False
-    )
-    opacity = widgets.FloatSlider(
-        min=0, max=1, step=0.1, value=0.5, description="Opacity", continuous_update=False
-    )
+    rank = _slider("Rank", 1, len(images))
+    shown_class = _choice(["all", *class_names], "Class")
+    least = _slider("Threshold", 0, 1, 0.5, step=0.05, kind=widgets.FloatSlider)
+    opacity = _slider("Opacity", 0, 1, 0.5, step=0.1, kind=widgets.FloatSlider)
 
     def draw() -> tuple[Figure, str]:
-        order = (
-            scores[by.value].nan_to_num(2).argsort().tolist()
-        )  # images without the class come last
+        order = scores[by.value].nan_to_num(2).argsort().tolist()  # images without the class last
         i = order[rank.value - 1]
-        image, mask, truth, errors = (
-            images[i],
-            masks[i],
-            masks[i],
-            error_map(images[i], masks[i], answers[i]),
-        )
-        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, " + ", ".join(
-            f"{name} {values[i]:.3f}" for name, values in scores.items()
-        )
-        if kind.value == "all":
-            chance = confidence[i]
-            shown = answers[i].where(chance >= least.value, IGNORE_INDEX)  # the rest is darkened
-            text += (
-                f"; {(chance >= least.value).float().mean():.0%} of the pixels reach the threshold"
-            )
-        else:
-            k = CLASS_NAMES.index(kind.value)
-            chance, counted = probabilities[i, k], mask != IGNORE_INDEX
-            found, true = chance >= least.value, mask == k
-            truth, shown = (
-                mask.where(true, IGNORE_INDEX),
-                mask.new_full(mask.shape, k).where(found, IGNORE_INDEX),
-            )
-            errors = error_map(image, mask, mask)
-            errors[found & ~true & counted] = overlay(image, mask.new_full(mask.shape, k), 1)[0, 0]
-            errors[~found & true] = 0
-            hits, union = (found & true).sum(), ((found | true) & counted).sum()
-            text += f"; {kind.value} from {least.value:.2f}: IoU {_ratio(hits, union)}, precision "
-            text += f"{_ratio(hits, (found & counted).sum())}, recall {_ratio(hits, true.sum())}"
-        probability = to_rgb_array(chance[None].expand(3, -1, -1))
-        pictures = [
-            to_rgb_array(image),
-            overlay(image, truth, opacity.value),
-            overlay(image, shown, opacity.value),
-        ]
-        titles = [
-            "photo",
-            "truth",
-            "prediction",
-            "errors" if kind.value == "all" else "false, missed (black)",
-        ]
-        return plot_mosaic([[*pictures, errors, probability]], [[*titles, "probability"]]), text
+        values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
+        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; "
 
-    return Explorer([by, rank, kind, least, opacity], draw)
+        if shown_class.value == "all":
+            view = _view_of_all(images[i], masks[i], predictions[i], confidence[i], least.value)
+        else:
+            k = class_names.index(shown_class.value)
+            view = _view_of_class(images[i], masks[i], k, probabilities[i, k], least.value)
+            text += f"{shown_class.value} from {least.value:.2f}: "
+
+        pictures = [
+            to_rgb_array(images[i]),
+            overlay(images[i], view.truth, opacity.value),
+            overlay(images[i], view.prediction, opacity.value),
+            view.errors,
+            to_rgb_array(view.probability.expand(3, -1, -1)),
+        ]
+        titles = ["photo", "truth", "prediction", view.errors_title, "probability"]
+        return plot_mosaic([pictures], [titles], class_names), text + view.text
+
+    return Explorer([by, rank, shown_class, least, opacity], draw)
+
+
+@dataclass(frozen=True)
+class View:
+    """What `explore_predictions` shows of one image."""
+
+    truth: Tensor
+    prediction: Tensor
+    probability: Tensor
+    errors: np.ndarray
+    errors_title: str
+    text: str
+
+
+def _view_of_all(
+    image: Tensor, mask: Tensor, prediction: Tensor, confidence: Tensor, least: float
+) -> View:
+    """All classes; where the confidence is below the threshold, the photo is darkened."""
+    sure = confidence >= least
+    text = f"{sure.float().mean():.0%} of the pixels reach the threshold"
+    errors = error_map(image, mask, prediction)
+    return View(mask, prediction.where(sure, IGNORE_INDEX), confidence, errors, "errors", text)
+
+
+def _view_of_class(image: Tensor, mask: Tensor, k: int, probability: Tensor, least: float) -> View:
+    """Class k against all others, found where its probability reaches the threshold."""
+    valid, found, true = mask != IGNORE_INDEX, probability >= least, mask == k
+    everywhere = mask.new_full(mask.shape, k)
+
+    # What was found and is not there, in the color of the class; what was missed, in black.
+    errors = error_map(image, mask, mask)
+    errors[found & ~true & valid] = overlay(image, everywhere, 1)[0, 0]
+    errors[~found & true] = 0
+
+    def ratio(part: Tensor, whole: Tensor) -> str:
+        return f"{part.sum() / whole.sum():.3f}" if whole.any() else "undefined"
+
+    hits = found & true
+    text = (
+        f"IoU {ratio(hits, (found | true) & valid)}, precision {ratio(hits, found & valid)},"
+        f" recall {ratio(hits, true)}"
+    )
+    truth, prediction = (everywhere.where(shown, IGNORE_INDEX) for shown in (true, found))
+    return View(truth, prediction, probability, errors, "false, missed (black)", text)
 
 
 def explore_features(
-    model: nn.Module, inputs: Tensor, images: Tensor, masks: Tensor, shown: int = 5
+    model: UNet,
+    inputs: Tensor,
+    images: Tensor,
+    masks: Tensor,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> Explorer:
-    """Feature maps of a trained `helpers.model.UNet`, and what cutting one skip does to its answer.
+    """Feature maps of a trained U-Net, and what cutting one skip does to its prediction.
+
+    The model stays on its device and in its mode.
 
     Args:
         inputs: normalized images (N, 3, H, W). images: the same to look at. masks: (N, H, W).
-        shown: number of channels in the picture.
+        class_names: of the model's classes.
     """
-    model = model.cpu().eval()
-    layers = {"stem": model.stem, **{f"down {k + 1}": layer for k, layer in enumerate(model.downs)}}
-    layers |= {f"up {k + 1}": layer for k, layer in enumerate(model.ups)}
-    skips = {"none": None} | {
-        f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))
-    }
-    which = widgets.IntSlider(min=1, max=len(images), description="Image", continuous_update=False)
+    layers: dict[str, nn.Module] = {"stem": model.stem}
+    layers |= {f"down {k}": layer for k, layer in enumerate(model.downs, start=1)}
+    layers |= {f"up {k}": layer for k, layer in enumerate(model.ups, start=1)}
+    skips: dict[str, nn.Module | None] = {"none": None}
+    skips |= {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
+
+    which = _slider("Image", 1, len(images))
     cut = _choice(list(skips), "Cut skip")
     layer = _choice(list(layers), "Maps of")
-    start = widgets.IntSlider(min=1, max=1, description="From channel", continuous_update=False)
-
-    def forward(
-        image: Tensor, silenced: nn.Module | None, watched: nn.Module
-    ) -> tuple[Tensor, Tensor]:
-        kept: list[Tensor] = []
-        hooks = [
-            watched.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))
-        ]
-        if silenced is not None:
-            silence = silenced.register_forward_pre_hook(
-                lambda _layer, args: (args[0], torch.zeros_like(args[1]))
-            )
-            hooks.append(silence)
-        try:
-            with torch.inference_mode():
-                return model(image[None])[0].argmax(dim=0), kept[0]
-        finally:
-            for hook in hooks:
-                hook.remove()
+    start = _slider("From channel", 1, 1)
 
     def draw() -> tuple[Figure, str]:
         i = which.value - 1
-        whole, _ = forward(inputs[i], None, model.stem)
-        answer, maps = forward(inputs[i], skips[cut.value], layers[layer.value])
-        start.max = max(1, len(maps) - shown + 1)
+        image, mask = images[i], masks[i]
+        whole, _ = _watch(model, inputs[i], model.stem)
+        prediction, maps = _watch(model, inputs[i], layers[layer.value], skips[cut.value])
+
+        start.max = max(1, len(maps) - SHOWN_MAPS + 1)
         first = start.value - 1
-        of_class = [_image_iou(some, masks[i]) for some in (whole, answer)]
-        pictures = [
-            to_rgb_array(images[i]),
-            *(overlay(images[i], m) for m in (masks[i], whole, answer)),
-        ]
-        pictures.append(error_map(images[i], whole, answer))
+        features = [_gray(channel) for channel in maps[first : first + SHOWN_MAPS]]
+        numbers = [f"{layer.value}, channel {first + k}" for k in range(1, len(features) + 1)]
+
+        pictures = [to_rgb_array(image)]
+        pictures += [overlay(image, shown) for shown in (mask, whole, prediction)]
+        pictures.append(error_map(image, whole, prediction))
         titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
-        features = [_gray(channel) for channel in maps[first : first + shown]]
-        numbers = [f"{layer.value}, channel {first + k + 1}" for k in range(len(features))]
-        text = f"mIoU of the whole network {of_class[0].nanmean():.3f}, cut {of_class[1].nanmean():.3f}. IoU of border "
-        text += f"{of_class[0][2]:.3f}, cut {of_class[1][2]:.3f}. {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
-        return plot_mosaic([pictures, features], [titles, numbers], side=1.5), text
+
+        before, after = (
+            ConfusionMatrix.of(shown[None], mask[None], len(class_names)).iou()
+            for shown in (whole, prediction)
+        )
+        text = (
+            f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
+            f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
+            f" {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
+        )
+        return plot_mosaic([pictures, features], [titles, numbers], class_names, side=1.5), text
 
     return Explorer([which, cut, layer, start], draw)
 
 
-def _choice(options: Sequence[str] | dict[str, str], label: str) -> widgets.SelectionSlider:
-    """One of several. (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)"""
-    pairs = list(options.items()) if isinstance(options, dict) else list(options)
-    return widgets.SelectionSlider(options=pairs, description=label, continuous_update=False)
+def _watch(
+    model: nn.Module, image: Tensor, watched: nn.Module, silenced: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
+    """A prediction (H, W), and the output of the layer `watched`; `silenced` gets a skip of zeros."""
+    kept: list[Tensor] = []
+    hooks = [watched.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))]
+    if silenced is not None:
+        hooks.append(
+            silenced.register_forward_pre_hook(
+                lambda _layer, inputs: (inputs[0], torch.zeros_like(inputs[1]))
+            )
+        )
+    try:
+        logits = predict_logits(model, image[None])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return logits[0].argmax(dim=0), kept[0].cpu()
 
 
-def _image_iou(answer: Tensor, mask: Tensor) -> Tensor:
-    confusion = ConfusionMatrix()
-    confusion.update(answer[None], mask[None])
-    return confusion.iou()
-
-
-def _ratio(part: Tensor, whole: Tensor) -> str:
-    return f"{part / whole:.3f}" if whole else "undefined"
-
-
-def _gray(channel: Tensor) -> Tensor:
+def _gray(channel: Tensor) -> np.ndarray:
+    """A feature map (H, W), scaled to 0..1, as a gray picture (H, W, 3)."""
     low, high = channel.min(), channel.max()
     return ((channel - low) / (high - low).clamp(min=1e-6))[..., None].expand(-1, -1, 3).numpy()
 
 
+def _choice(options: Sequence, label: str, value: object = None) -> widgets.SelectionSlider:
+    """One of several, the first if no value is given.
+
+    (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)
+    """
+    given = {} if value is None else {"value": value}
+    return widgets.SelectionSlider(
+        options=options, description=label, continuous_update=False, **given
+    )
+
+
+def _slider(
+    label: str,
+    low: float,
+    high: float,
+    value: object = None,
+    step: float = 1,
+    kind: type[widgets.Widget] = widgets.IntSlider,
+) -> widgets.Widget:
+    """A number that is passed on when the handle is let go; the lowest if no value is given."""
+    value = low if value is None else value
+    return kind(
+        min=low, max=high, value=value, step=step, description=label, continuous_update=False
+    )
+
+
 def plot_mosaic(
-    pictures: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]], side: float = 1.6
+    pictures: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[Sequence[str]],
+    class_names: Sequence[str] = CLASS_NAMES,
+    side: float = 1.6,
 ) -> Figure:
     """Rows of pictures, float (H, W, 3) in 0..1, each under its title; drawn as one, which is fast.
 
-    Pictures are enlarged, pixel by pixel, to the size of the first. side: of a picture, in inches.
+    Pictures are enlarged, pixel by pixel, to the size of the first.
+
+    Args:
+        class_names: for the legend. side: of a picture, in inches.
     """
     height, width = pictures[0][0].shape[:2]
     head, gap = round(0.13 * height), round(0.03 * width)
     columns = max(map(len, pictures))
     canvas = np.ones((len(pictures) * (height + head), columns * (width + gap) - gap, 3))
+
     size = (side * canvas.shape[1] / width, side * canvas.shape[0] / height + 0.3)
     figure = Figure(figsize=size, dpi=90)
     ax = figure.add_axes((0, 0.3 / size[1], 1, 1 - 0.3 / size[1]))
+
     for row, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
         for column, (picture, name) in enumerate(zip(shown, names, strict=True)):
             top, left = row * (height + head) + head, column * (width + gap)
-            rows, places = (
-                np.arange(n) * m // n for n, m in zip((height, width), picture.shape, strict=False)
-            )
-            canvas[top : top + height, left : left + width] = picture[rows[:, None], places]
-            ax.text(
-                left + width / 2, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9
-            )
+
+            # The row and the column of the picture that each pixel of its place shows.
+            from_rows = np.arange(height) * picture.shape[0] // height
+            from_columns = np.arange(width) * picture.shape[1] // width
+            enlarged = picture[from_rows[:, None], from_columns]
+            canvas[top : top + height, left : left + width] = enlarged
+
+            middle = left + width / 2
+            ax.text(middle, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9)
+
     ax.imshow(canvas.clip(0, 1))
     ax.set_axis_off()
-    class_legend(figure, place="lower center")
+    class_legend(figure, class_names, place="lower center")
     return figure
