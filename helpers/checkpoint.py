@@ -1,6 +1,5 @@
 """What training leaves behind: written whole or not at all, and read with clear errors."""
 
-import hashlib
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from helpers.model import UNet
 import torch
 
 FORMAT = 2  # raise when what a checkpoint holds changes
-WEIGHTS = Path(__file__).parent / "weights"  # shipped: SHA256SUMS and a model card are beside them
+WEIGHTS = Path(__file__).parent / "weights"  # shipped, with a model card
 
 
 def load_model(path: str | Path) -> tuple[UNet, dict]:
@@ -52,8 +51,6 @@ def read_checkpoint(path: str | Path) -> dict:
             f"{path} does not exist: train first (notebook 04), or check the path; the weights that"
             f" come with the series are {', '.join(sorted(p.stem for p in WEIGHTS.glob('*.pt')))}"
         )
-    if path.parent.resolve() == WEIGHTS.resolve():
-        _check_sum(path)
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -124,20 +121,14 @@ class RunFolder:
             was = saved.get(key)
             if was == now:
                 continue
-            if key in self.may_change:
-                message = (
-                    f"{path} was made with {key} {was}, and goes on with {now}: numbers will differ"
+            made = f"{path} was made with {key} {was}"
+            if key not in self.may_change:
+                raise ValueError(
+                    f"{made}, not {now}: use the same again (a run cannot be made longer: its"
+                    " schedule is fixed), choose another folder, or train with resume=False, which"
+                    " begins anew and renames these files"
                 )
-                warnings.warn(message, stacklevel=3)
-                continue
-            if isinstance(was, dict) and isinstance(now, dict):
-                changed = [k for k in was | now if was.get(k) != now.get(k)]
-                was, now = ({k: values.get(k) for k in changed} for values in (was, now))
-            raise ValueError(
-                f"{path} was made with {key} {was}, not {now}: use the same again (a run cannot be"
-                " made longer: its schedule is fixed), choose another folder, or train with"
-                " resume=False, which begins anew and renames these files"
-            )
+            warnings.warn(f"{made}, and goes on with {now}: numbers will differ", stacklevel=3)
         return saved
 
     def save(self, state: dict, best: dict, improved: bool) -> None:
@@ -147,15 +138,3 @@ class RunFolder:
         if improved:
             save_checkpoint(self.folder / "best.pt", best | self.about)
         save_checkpoint(self.folder / "last.pt", state | self.about)
-
-
-def _check_sum(path: Path) -> None:
-    lines = (WEIGHTS / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
-    expected = {name: digest for digest, name in map(str.split, lines)}
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if expected.get(path.name) != found:
-        raise ValueError(
-            f"{path} is not the file that was shipped: its SHA-256 is {found}, not"
-            f" {expected.get(path.name)}; restore it with git checkout, or install the package"
-            " again"
-        )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets.cache import cache_arrays, open_arrays
@@ -153,9 +153,8 @@ class SegmentationDataset(Dataset):
         return images[0], masks[0]
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
-        return self.batch(
-            positions
-        )  # a DataLoader calls this, where it is there, for a whole batch
+        """A whole batch at once: a DataLoader asks for this, where it is there."""
+        return self.batch(positions)
 
 
 class Splits(NamedTuple):
@@ -200,10 +199,8 @@ def make_loader(
         batch_size=batch_size,
         shuffle=shuffle,
         num_workers=num_workers,
-        collate_fn=_as_is,
-        generator=torch.Generator().manual_seed(
-            0
-        ),  # of the order; `fit` seeds it before each epoch
+        collate_fn=tuple,  # the dataset has made a batch already
+        generator=torch.Generator().manual_seed(0),  # `fit` seeds it before each epoch
         pin_memory=torch.cuda.is_available(),
     )
 
@@ -277,7 +274,3 @@ def _augmenting() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         set_random_state(before)
-
-
-def _as_is(batch: Any) -> Any:
-    return batch  # SegmentationDataset has made it one

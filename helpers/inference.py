@@ -160,8 +160,7 @@ def predict_photo(
     """
     squashed = normalize(resize_image(photo.convert("RGB"), size))
     logits = predict_logits(model, squashed[None], device)
-    width, height = photo.size
-    enlarged = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+    enlarged = F.interpolate(logits, size=photo.size[::-1], mode="bilinear", align_corners=False)
     return enlarged.argmax(dim=1)[0].byte()
 
 

@@ -160,7 +160,7 @@ def boundary_band(target: Tensor, radius: int, ignore_index: int = IGNORE_INDEX)
 
     # Within the window around a pixel, the largest and the smallest class differ: a boundary is
     # near.
-    window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius}
-    largest = F.max_pool2d(values.where(valid, -torch.inf), **window)
-    smallest = -F.max_pool2d(-values.where(valid, torch.inf), **window)
+    width = 2 * radius + 1
+    largest = F.max_pool2d(values.where(valid, -torch.inf), width, 1, radius)
+    smallest = -F.max_pool2d(-values.where(valid, torch.inf), width, 1, radius)
     return (largest > smallest)[:, 0]

@@ -131,10 +131,10 @@ class UNet(nn.Module):
 
     def _check_size(self, images: Tensor) -> None:
         step = 2 ** len(self.downs)
-        for name, size in zip(("height", "width"), images.shape[-2:], strict=True):
-            if size % step:
-                smaller, larger = size // step * step, (size // step + 1) * step
-                raise ValueError(
-                    f"image {name} {size} is not divisible by 2**depth = {step}: resize or pad it"
-                    f" to {larger}" + (f", or crop it to {smaller}" if smaller else "")
-                )
+        height, width = images.shape[-2:]
+        if height % step or width % step:
+            fits = f"{-(-height // step) * step} x {-(-width // step) * step}"
+            raise ValueError(
+                f"image size {height} x {width} is not divisible by 2**depth = {step}: resize or"
+                f" pad it, to {fits} at least"
+            )

@@ -9,14 +9,7 @@ from typing import Any
 
 from helpers.checkpoint import RunFolder
 from helpers.data import random_state, seed_epoch, seed_random_numbers, set_random_state
-from helpers.inference import (
-    PRECISIONS,
-    Evaluation,
-    evaluate,
-    memory_format,
-    pick_device,
-    pick_precision,
-)
+from helpers.inference import Evaluation, evaluate, memory_format, pick_device, pick_precision
 from helpers.losses import LOSSES
 
 import numpy as np
@@ -59,9 +52,9 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, allowed in (("loss", tuple(LOSSES)), ("precision", PRECISIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {tuple(LOSSES)}, not {self.loss!r}")
+        pick_precision(torch.device("cpu"), self.precision)  # refuses another name
         for name in ("epochs", "learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -312,11 +305,9 @@ def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
         step = int(finite.int().argmin())
         raise FloatingPointError(
             f"the loss is {losses[step].item()} in epoch {epoch}, step {step}: try a lower"
-            " learning_rate, and look for NaN in the images and for masks that are ignored"
-            " altogether"
+            " learning_rate, and look for NaN in the images and for masks that are ignored whole"
         )
-    weights = torch.tensor(sizes, dtype=losses.dtype)
-    return float((losses * weights).sum() / weights.sum())
+    return float(np.average(losses, weights=sizes))
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -1,60 +1,56 @@
-"""Figures of photos, masks, predictions and training. Each function returns a matplotlib Figure.
+"""Figures of images, masks, predictions and training. Each function gives a matplotlib Figure.
 
-Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W), of eight classes at
-most. The first three colors are those of `helpers.data.CLASS_COLORS`, which the colour-blind can tell apart.
+Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W).
+Names and colors of the classes come with a dataset or a checkpoint; the pets' are the default.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
 from helpers.metrics import iou
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-_LINES = {"training": "--", "validation": "-"}
-_COLORS = (
-    *CLASS_COLORS,
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#E69F00",
-    "#999999",
-)  # for other datasets than pets
-_PALETTE = np.array([to_rgb(color) for color in _COLORS])
+Array = Tensor | np.ndarray
+Colors = Sequence[str]
+COLORS = (*CLASS_COLORS, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")  # up to 8 classes
 
 
-def to_rgb_array(image: Tensor | np.ndarray) -> np.ndarray:
-    """One image (3, H, W), uint8 or float in 0..1, as float (H, W, 3) in 0..1, the layout of matplotlib."""
+def to_rgb_array(image: Array) -> np.ndarray:
+    """One image (3, H, W) as matplotlib wants it: float (H, W, 3) in 0..1."""
     array = np.moveaxis(np.asarray(image), 0, -1)
     return array / 255 if array.dtype == np.uint8 else array
 
 
 def overlay(
-    image: Tensor | np.ndarray, mask: Tensor | np.ndarray, opacity: float = 0.5
+    image: Array, mask: Array, opacity: float = 0.5, class_colors: Colors = COLORS
 ) -> np.ndarray:
-    """A photo (3, H, W) tinted with the colors of its mask (H, W), float (H, W, 3); ignored pixels are darkened."""
+    """An image (3, H, W) tinted with the colors of its mask (H, W): float (H, W, 3).
+
+    Ignored pixels are darkened.
+    """
     mask = np.asarray(mask).astype(int)
-    colors = _PALETTE[np.where(mask == IGNORE_INDEX, 0, mask)]
-    colors[mask == IGNORE_INDEX] = 0
-    return (1 - opacity) * to_rgb_array(image) + opacity * colors
+    ignored = mask == IGNORE_INDEX
+    tint = _palette(class_colors)[np.where(ignored, 0, mask)] * ~ignored[..., None]
+    return (1 - opacity) * to_rgb_array(image) + opacity * tint
 
 
 def error_map(
-    image: Tensor | np.ndarray, mask: Tensor | np.ndarray, prediction: Tensor | np.ndarray
+    image: Array, mask: Array, prediction: Array, class_colors: Colors = COLORS
 ) -> np.ndarray:
-    """A gray photo whose wrong pixels show the color of the class that was predicted, float (H, W, 3)."""
+    """A pale gray image whose wrong pixels have the color of the predicted class: (H, W, 3)."""
     mask, prediction = np.asarray(mask), np.asarray(prediction).astype(int)
     gray = np.repeat(to_rgb_array(image).mean(axis=-1, keepdims=True), 3, axis=-1) * 0.6 + 0.4
+
     wrong = (mask != prediction) & (mask != IGNORE_INDEX) & (prediction != IGNORE_INDEX)
-    gray[wrong] = _PALETTE[prediction[wrong]]
+    gray[wrong] = _palette(class_colors)[prediction[wrong]]
     return gray
 
 
@@ -64,23 +60,26 @@ def plot_samples(
     titles: Sequence[str] | None = None,
     columns: int = 6,
     class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
 ) -> Figure:
-    """Photos in a grid; with masks, each overlay stands under its photo. Raises ValueError if there are none."""
-    _check_some(images)
-    columns = min(columns, len(images))
-    groups = -(-len(images) // columns)
-    rows = groups * (1 if masks is None else 2)
-    figure, axes = _picture_grid(rows, columns)
+    """Images in a grid; with masks, each overlay stands under its image.
+
+    Raises ValueError if there are none.
+    """
+    columns, height = min(columns, len(images)), 1 if masks is None else 2
+    figure, axes = _picture_grid(-(-len(images) // max(columns, 1)) * height, columns)
+
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
-        top = axes[row * (rows // groups), column]
-        top.imshow(to_rgb_array(image))
+        axes[height * row, column].imshow(to_rgb_array(image))
         if titles is not None:
-            top.set_title(titles[i], fontsize=9)
+            axes[height * row, column].set_title(titles[i], fontsize=9)
         if masks is not None:
-            axes[2 * row + 1, column].imshow(overlay(image, masks[i]))
+            tinted = overlay(image, masks[i], class_colors=class_colors)
+            axes[height * row + 1, column].imshow(tinted)
+
     if masks is not None:
-        class_legend(figure, class_names)
+        class_legend(figure, class_names, class_colors)
     return _finish(figure)
 
 
@@ -91,145 +90,121 @@ def plot_predictions(
     titles: Sequence[str] | None = None,
     confidence: Tensor | None = None,
     class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
 ) -> Figure:
-    """One row for each image: photo, truth, prediction, errors and, if given, confidence (N, H, W) in 0..1.
+    """A row for each image: image, truth, prediction, errors and, if given, confidence (N, H, W).
 
     Raises ValueError if there are none.
     """
-    _check_some(images)
-    heads = ["photo", "truth", "prediction", "errors, in the color\nof what was predicted"]
+    heads = ["image", "truth", "prediction", "errors, in the color\nof what was predicted"]
     heads += [] if confidence is None else ["confidence"]
     figure, axes = _picture_grid(len(images), len(heads))
-    for i, row in enumerate(axes):
-        image, mask, prediction = images[i], masks[i], predictions[i]
-        pictures = to_rgb_array(image), overlay(image, mask), overlay(image, prediction)
-        for ax, picture in zip(row, (*pictures, error_map(image, mask, prediction)), strict=False):
-            ax.imshow(np.clip(picture, 0, 1))
-        if confidence is not None:
-            shown = row[-1].imshow(
-                np.asarray(confidence[i]), cmap="gray", vmin=1 / len(class_names), vmax=1
-            )
-        if titles is not None:
-            row[0].set_ylabel(titles[i], fontsize=8)
     for ax, head in zip(axes[0], heads, strict=True):
         ax.set_title(head, fontsize=9)
+
+    for i, row in enumerate(axes):
+        row[0].imshow(to_rgb_array(images[i]))
+        row[1].imshow(overlay(images[i], masks[i], class_colors=class_colors))
+        row[2].imshow(overlay(images[i], predictions[i], class_colors=class_colors))
+        row[3].imshow(error_map(images[i], masks[i], predictions[i], class_colors))
+        if titles is not None:
+            row[0].set_ylabel(titles[i], fontsize=8)
+
+    # From a guess among all classes (black) to certainty (white).
     if confidence is not None:
+        for i, ax in enumerate(axes[:, -1]):
+            least = 1 / len(class_names)
+            shown = ax.imshow(np.asarray(confidence[i]), cmap="gray", vmin=least, vmax=1)
         figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability")
-    class_legend(figure, class_names)
+
+    class_legend(figure, class_names, class_colors)
     return _finish(figure)
 
 
 def plot_history(
-    history: dict[str, list[float]] | dict[str, dict[str, list[float]]],
-    smooth: int = 1,
-    first: int = 1,
+    history: dict[str, list[float]] | dict[str, dict[str, list[float]]], first: int = 1
 ) -> Figure:
-    """Losses and validation mIoU by epoch, of one history or of several under their names.
+    """Losses and validation mIoU by epoch, from the epoch `first` on.
 
-    smooth: each point is the mean of so many epochs, the last of them its own. first: the epoch to begin with.
+    history: one from `helpers.training.fit`, or several under their names.
     """
-    histories = {"": history} if "train_loss" in history else history
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
-    figure.subplots_adjust(0.07, 0.16, 0.98, 0.9)
+    histories: dict[str, Any] = {"": history} if "train_loss" in history else history
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+
     for i, (name, values) in enumerate(histories.items()):
         epochs = range(first, len(values["val_loss"]) + 1)
-        curves = {
-            key: [np.mean(of_epoch[max(0, e - smooth) : e]) for e in epochs]
-            for key, of_epoch in values.items()
-        }
-        color = f"C{i}"
-        for part, key in (("training", "train_loss"), ("validation", "val_loss")):
-            left.plot(epochs, curves[key], _LINES[part], color=color, label=part)
-        right.plot(epochs, curves["val_miou"], color=color, label=name or "validation")
-    left.set(xlabel="epoch", ylabel="loss", title="Loss")
+        for key, line in (("train_loss", "--"), ("val_loss", "-")):
+            left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
+        right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
+
+    left.set(xlabel="epoch", ylabel="loss", title="Loss: training (dashed), validation (solid)")
     right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
     if first == 1:
         right.set(ylim=(0, 1))
     if len(histories) > 1:
-        left.legend(
-            handles=[Line2D([], [], color="0.4", ls=ls, label=n) for n, ls in _LINES.items()],
-            frameon=False,
-        )
         right.legend(frameon=False, fontsize=8)
-    else:
-        left.legend(frameon=False)
     for ax in (left, right):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
-        ax.spines[["top", "right"]].set_visible(False)
     return _finish(figure)
 
 
-def plot_confusion(matrix: Tensor, class_names: Sequence[str] | None = None) -> Figure:
-    """A confusion matrix (C, C): shares of each true class, with the IoU of each class at the side.
-
-    class_names: those of the pets if None and C is 3, else the numbers 0..C-1.
-    """
+def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> Figure:
+    """A confusion matrix (C, C), in fractions of each true class, with the classes' IoU."""
     counts = np.asarray(matrix, dtype=float)
-    if class_names is None:
-        class_names = (
-            CLASS_NAMES if len(counts) == len(CLASS_NAMES) else [str(c) for c in range(len(counts))]
-        )
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    fractions = counts / counts.sum(axis=1, keepdims=True).clip(1)
     figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
-        ax.text(
-            column,
-            row,
-            f"{share:.1%}",
-            ha="center",
-            va="center",
-            color="white" if share > 0.5 else "black",
-        )
-    of_class = iou(matrix).tolist()
-    rows = [f"{name}\n(IoU {value:.2f})" for name, value in zip(class_names, of_class, strict=True)]
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+
+    for (row, column), part in np.ndenumerate(fractions):
+        color = "white" if part > 0.5 else "black"
+        ax.text(column, row, f"{part:.1%}", ha="center", va="center", color=color)
+
+    scores = zip(class_names, iou(matrix).tolist(), strict=True)
     ax.set_xticks(range(len(counts)), class_names)
-    ax.set_yticks(range(len(counts)), rows)
+    ax.set_yticks(range(len(counts)), [f"{name}\n(IoU {score:.2f})" for name, score in scores])
     ax.set(xlabel="predicted", ylabel="true", title="Where the pixels of each true class went")
     return _finish(figure)
 
 
 def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
-    """The first channels of feature maps (C, H, W), one row for each name, every map on its own gray scale."""
-    figure, axes = _picture_grid(
-        len(maps), min(channels, max(len(m) for m in maps.values())), side=0.9
-    )
+    """The first channels of feature maps (C, H, W): a row for each name, a gray scale for each."""
+    columns = min(channels, max(len(features) for features in maps.values()))
+    figure, axes = _picture_grid(len(maps), columns, side=0.9)
     for row, (name, features) in zip(axes, maps.items(), strict=True):
         for ax, channel in zip(row, features, strict=False):
             ax.imshow(np.asarray(channel), cmap="gray")
-        row[0].set_ylabel(
-            f"{name}\n{len(features)} x {features.shape[1]} x {features.shape[2]}", fontsize=7
-        )
+        shape = " x ".join(str(n) for n in features.shape)
+        row[0].set_ylabel(f"{name}\n{shape}", fontsize=7)
     return _finish(figure)
 
 
+def class_legend(
+    figure: Figure,
+    class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
+    place: Any = "outside lower center",
+) -> None:
+    """Add the classes' names and colors to a figure."""
+    pairs = zip(class_names, class_colors, strict=False)
+    patches = [Patch(color=color, label=name) for name, color in pairs]
+    figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
+
+
+def _palette(class_colors: Colors) -> np.ndarray:
+    """RGB of each class, float (C, 3) in 0..1."""
+    return np.array([to_rgb(color) for color in class_colors])
+
+
 def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, np.ndarray]:
-    size = (side * columns + 0.3, side * rows + 0.5)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=size, dpi=72, layout="constrained", squeeze=False
-    )
+    if not rows or not columns:
+        raise ValueError("there are no images to show: the selection is empty")
+    figure, axes = plt.subplots(rows, columns, squeeze=False, dpi=72, layout="constrained")
+    figure.set_size_inches(side * columns + 0.3, side * rows + 0.5)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     return figure, axes
-
-
-def _check_some(images: Tensor) -> None:
-    if not len(images):
-        raise ValueError("there are no images to show: the selection is empty")
-
-
-def class_legend(
-    figure: Figure | Axes,
-    class_names: Sequence[str] = CLASS_NAMES,
-    place: str = "outside lower center",
-) -> None:
-    patches = [
-        Patch(color=color, label=name) for name, color in zip(class_names, _COLORS, strict=False)
-    ]
-    figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
 
 
 def _finish(figure: Figure) -> Figure:
