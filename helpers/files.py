@@ -48,7 +48,11 @@ def atomic(path: Path) -> Iterator[Path]:
     try:
         yield partial
         if partial.is_dir():
-            _rename_folder(partial, path)
+            try:
+                partial.rename(path)
+            except OSError:
+                if not path.is_dir():  # else another process was faster, with the same content
+                    raise
         else:
             # On the disk first: a rename may survive a crash that the content does not.
             with open(partial, "rb+") as file:
@@ -61,14 +65,6 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(partial)
-
-
-def _rename_folder(partial: Path, path: Path) -> None:
-    try:
-        partial.rename(path)
-    except OSError:
-        if not path.is_dir():  # else another process was faster, with the same content
-            raise
 
 
 def _sweep(folder: Path) -> None:

@@ -72,8 +72,7 @@ def plot_samples(
     for i, image in enumerate(images):
         row, column = divmod(i, columns)
         axes[height * row, column].imshow(to_rgb_array(image))
-        if titles is not None:
-            axes[height * row, column].set_title(titles[i], fontsize=9)
+        axes[height * row, column].set_title(titles[i] if titles else "", fontsize=9)
         if masks is not None:
             tinted = overlay(image, masks[i], class_colors=class_colors)
             axes[height * row + 1, column].imshow(tinted)
@@ -107,8 +106,7 @@ def plot_predictions(
         row[1].imshow(overlay(images[i], masks[i], class_colors=class_colors))
         row[2].imshow(overlay(images[i], predictions[i], class_colors=class_colors))
         row[3].imshow(error_map(images[i], masks[i], predictions[i], class_colors))
-        if titles is not None:
-            row[0].set_ylabel(titles[i], fontsize=8)
+        row[0].set_ylabel(titles[i] if titles else "", fontsize=8)
 
     # From a guess among all classes (black) to certainty (white).
     if confidence is not None:
