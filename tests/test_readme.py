@@ -1,10 +1,18 @@
-"""The programs in README run as they stand."""
+"""The programs in README run as they stand, and its first command brings JupyterLab up."""
 
+import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from helpers.datasets.pets import read_list
-from helpers.source import HOME
 
 import numpy as np
 import pytest
@@ -12,7 +20,10 @@ import torch
 from PIL import Image
 from skimage.data import chelsea
 
-PROGRAMS = re.findall(r"```python\n(.*?)```", (HOME / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+CLONE = Path(__file__).resolve().parents[1]
+README = (CLONE / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIRST_COMMAND = re.search(r"```\n(python3 .*jupyter lab.*)\n```", README).group(1)
 
 
 @pytest.fixture
@@ -37,15 +48,77 @@ def test_a_dataset_of_ones_own(folder, drawn, capsys):
     for kind in ("images", "masks"):
         (folder / "mine" / kind).mkdir(parents=True)
     for i, name in enumerate(read_list(drawn, "trainval")[0][:8]):
-        Image.open(drawn.image_path(name)).save(folder / "mine" / "images" / f"dish{i // 2}_{i}.png")
+        own = f"dish{i // 2}_{i}.png"
+        Image.open(drawn.image_path(name)).save(folder / "mine" / "images" / own)
         trimap = np.array(Image.open(drawn.trimap_path(name)))
-        mask = np.select([trimap == 1, trimap == 2], [1, 0], 255).astype(np.uint8)
-        Image.fromarray(mask).save(folder / "mine" / "masks" / f"dish{i // 2}_{i}.png")
-    short = PROGRAMS[1].replace("2, 128, 40", "2, 64, 1")
+        mask = np.select([trimap == 1, trimap == 2], [0, 1], 255).astype(np.uint8)
+        Image.fromarray(mask).save(folder / "mine" / "masks" / own)
+
+    short = PROGRAMS[1].replace("128, 40", "64, 1")
     assert short != PROGRAMS[1]
-    told = {}
+    told: dict = {}
     exec(short, told)
+
     assert (len(told["train"]), len(told["val"])) == (6, 2)  # one dish of four is held out whole
-    assert (folder / "runs" / "mine" / "best.pt").is_file()
     assert told["model"](torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
-    assert "tensor(" in capsys.readouterr().out
+    best = torch.load(folder / "runs" / "mine" / "best.pt", weights_only=True)
+    assert best["class_names"] == ["cell", "background"]
+    assert "{'cell': " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_first_command_brings_jupyterlab_up(tmp_path):
+    """README's very line, in a clone of its own, until the server answers: to the token only.
+
+    JupyterLab is told by its own settings, not by the line, to open no browser and to take any
+    free port. What pip has fetched before is taken from its cache.
+    """
+    clone, settings, runtime = (tmp_path / name for name in ("clone", "settings", "runtime"))
+    subprocess.run(["git", "clone", "-q", CLONE, clone], check=True)
+    settings.mkdir()
+    server = {"open_browser": False, "port": 0}
+    (settings / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": server}))
+    env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
+    env |= {"JUPYTER_CONFIG_DIR": str(settings), "JUPYTER_RUNTIME_DIR": str(runtime)}
+
+    line = FIRST_COMMAND
+    if sys.platform == "win32":  # as README says
+        line = line.replace("python3", "py").replace(".venv/bin/", ".venv\\Scripts\\")
+    with open(tmp_path / "log.txt", "w") as log:
+        process = subprocess.Popen(
+            line, shell=True, cwd=clone, env=env, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address, token = wait_for_server(runtime, process, tmp_path / "log.txt")
+        with urllib.request.urlopen(f"{address}api/contents?token={token}") as reply:
+            shown = {entry["name"] for entry in json.load(reply)["content"]}
+        assert {path.name for path in (CLONE / "notebooks").glob("*.ipynb")} <= shown
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(f"{address}api/contents")
+    finally:
+        stop(process)
+        shutil.rmtree(clone, ignore_errors=True)  # the environment is large
+
+
+def wait_for_server(runtime: Path, process: subprocess.Popen, log: Path) -> tuple[str, str]:
+    """The address and the token that the server notes when it listens."""
+    end = time.monotonic() + 900
+    while time.monotonic() < end and process.poll() is None:
+        for note in runtime.glob("jpserver-*.json"):
+            try:
+                known = json.loads(note.read_text())
+                with urllib.request.urlopen(f"{known['url']}api") as reply:
+                    assert "version" in json.load(reply)
+                return known["url"], known["token"]
+            except (OSError, json.JSONDecodeError):
+                continue  # not yet
+        time.sleep(0.5)
+    raise AssertionError(f"no server came up:\n{log.read_text()[-3000:]}")
+
+
+def stop(process: subprocess.Popen) -> None:
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], check=False)
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(timeout=60)

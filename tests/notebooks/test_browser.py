@@ -1,4 +1,4 @@
-"""The explorers and quizzes where people use them: JupyterLab in headless Chromium, driven by keyboard.
+"""The explorers and quizzes where people use them: JupyterLab in Chromium, driven by keyboard.
 
 Skipped only where there is no Chromium: `apt install chromium`, or `playwright install chromium`.
 """
@@ -54,13 +54,8 @@ worse = {key: [0.9 * value for value in values] for key, values in (fall | rise)
     'quiz("05_measure_iou_and_accuracy.ipynb")',
 ]
 EXPLORERS = sum(cell.startswith("explore_") for cell in CELLS)
-TEXT_ONLY = (
-    "Batch",
-    "Border, %",
-    "Breed",
-    "List",
-    "Sorted by",
-)  # one step need not change the picture
+# One step of these need not change the picture, but it changes the text.
+TEXT_ONLY = ("Batch", "Border, %", "Breed", "List", "Sorted by")
 SECONDS = 240  # for all cells
 TOKEN = "tests"
 ARGUMENTS = (
@@ -96,7 +91,9 @@ def lab(tmp_path_factory):
     (folder / "notebooks").mkdir()
     shutil.copy(FOLDER / READ_ONLY, folder / "notebooks")
     cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebooks" / NAME)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "notebooks" / NAME)
 
     tracker = (
         folder / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
@@ -197,20 +194,15 @@ def state(explorer: Locator) -> tuple[str, str]:
 
 
 def moves(explorer: Locator) -> list[tuple[str, Locator, str, str]]:
-    """Of each control: its label, what takes the focus, a key that changes its value, and one that changes it back."""
+    """Of each control: its label, what takes the focus, a key that changes it, and one back."""
     found = []
     for control in explorer.locator(".widget-hbox").first.locator("> *").all():
         label = control.inner_text().split("\n")[0]
         if control.locator(".noUi-handle").count():
             handle = control.locator(".noUi-handle").last  # of a range: its upper end
             top = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
-            found.append(
-                (
-                    label,
-                    handle,
-                    *(("ArrowLeft", "ArrowRight") if top else ("ArrowRight", "ArrowLeft")),
-                )
-            )
+            keys = ("ArrowLeft", "ArrowRight") if top else ("ArrowRight", "ArrowLeft")
+            found.append((label, handle, *keys))
         else:
             found.append((label, control.locator("input[type=checkbox]"), "Space", "Space"))
     return found
@@ -265,9 +257,7 @@ def move_all(page: Page, explorer: Locator) -> list[tuple[str, float]]:
         assert label.strip(), "a control without a label"
         for press in () if is_single_valued(control) else (key, back):
             before = state(explorer)
-            part = (
-                slice(None) if label in TEXT_ONLY else slice(1)
-            )  # else the picture itself must change
+            part = slice(None) if label in TEXT_ONLY else slice(1)  # else the picture must change
             control.focus()
             page.keyboard.press(press)
             took = wait(

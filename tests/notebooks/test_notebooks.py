@@ -1,4 +1,4 @@
-"""The house rules of the notebooks. That they run is nbval's to show: plain `pytest` does that too."""
+"""The house rules of the notebooks. That they run is nbval's to show, also in plain `pytest`."""
 
 import json
 import re
@@ -165,7 +165,7 @@ def test_links_lead_somewhere(path):
 
 @every_notebook
 def test_cells_marked_for_slides_make_a_lecture(path):
-    """The command of TEACHING.md: a slide for each mark, no exercise on it, and drawing code hidden."""
+    """The command of TEACHING.md: a slide for each mark, no exercise on it, plot code hidden."""
     notebook = load(path)
     kinds = [cell.metadata.slideshow.slide_type for cell in notebook.cells]
     assert set(kinds) <= {"slide", "fragment", "skip"} and kinds[0] == "slide"
