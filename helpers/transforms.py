@@ -6,7 +6,7 @@ from helpers.constants import IGNORE_INDEX, IMAGENET_MEAN, IMAGENET_STD
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
@@ -20,7 +20,9 @@ def open_photo(path: str | Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             return ImageOps.exif_transpose(image).convert("RGB")
-    except (SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of them
         raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
 
 
