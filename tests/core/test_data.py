@@ -1,214 +1,317 @@
-import errno
-import multiprocessing
-import os
+import pickle
+import random
 import shutil
-import signal
-import time
+from collections import Counter
 
-from helpers import data
-from helpers.constants import IGNORE_INDEX
-from helpers.data import SegmentationDataset, decode, load_splits, make_loader, split_indices
+from helpers.constants import CLASS_NAMES
+from helpers.data import (
+    Pairs,
+    SegmentationDataset,
+    decode,
+    describe,
+    load_splits,
+    make_loader,
+    mix,
+    random_state,
+    seed_epoch,
+    set_random_state,
+    split_indices,
+)
 from helpers.datasets.pets import PairReader
-from helpers.transforms import default_augmentation, denormalize, normalize, open_photo
+from helpers.transforms import default_augmentation, normalize, resize_pair
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedShuffleSplit
+from torch.utils.data import DataLoader, Dataset
 
 
-class TestCache:
-    def test_holds_what_torchvision_makes_of_the_files(self, drawn, tmp_path):
+def same(a, b) -> bool:
+    """Two lists of batches hold the same bits."""
+    return len(a) == len(b) and all(
+        torch.equal(x, y) for pair in zip(a, b, strict=True) for x, y in zip(*pair, strict=True)
+    )
+
+
+def seed_all(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def draw_all() -> list[float]:
+    return [torch.rand(()).item(), np.random.rand(), random.random(), np.random.randn()]
+
+
+class TestDecode:
+    def test_holds_the_resized_pairs_in_the_order_of_the_list(self, drawn, tmp_path):
         pairs = decode(drawn, "test", 64, tmp_path)
         reader = PairReader(drawn, "test")
-        assert pairs.images.shape == (len(reader), 3, 64, 64) and pairs.images.dtype == torch.uint8
-        assert pairs.masks.shape == (len(reader), 64, 64) and pairs.masks.dtype == torch.uint8
-        for i in (0, len(reader) - 1):
-            photo, mask = reader[i]
-            assert torch.equal(pairs.images[i], v2.Resize((64, 64))(v2.functional.pil_to_tensor(photo)))
-            rows, columns = (np.floor((np.arange(64) + 0.5) * n / 64).astype(int) for n in mask.shape)
-            assert np.array_equal(pairs.masks[i], mask[np.ix_(rows, columns)])  # the middle of each cell
+        assert len(pairs) == len(reader) == 37 and pairs.names == reader.names
+        assert pairs.images.shape == (37, 3, 64, 64) and pairs.images.dtype == torch.uint8
+        assert pairs.masks.shape == (37, 64, 64) and pairs.masks.dtype == torch.uint8
+        assert pairs.breeds.tolist() == list(reader.breeds)
+        for i in (0, 20, 36):
+            image, mask = resize_pair(*reader[i], 64)
+            assert torch.equal(pairs.images[i], image) and torch.equal(pairs.masks[i], mask)
 
-    def test_is_used_again_and_not_read_again(self, drawn_copy, tmp_path, monkeypatch):
-        first = decode(drawn_copy, "test", 32, tmp_path / "cache")
-        monkeypatch.setattr(data, "PairReader", None)
-        assert torch.equal(decode(drawn_copy, "test", 32, tmp_path / "cache").images, first.images)
+    def test_knows_where_it_comes_from(self, drawn, tmp_path):
+        pairs = decode(drawn, "test", 32, tmp_path)
+        assert (pairs.dataset, pairs.split, pairs.source) == ("synthetic", "test", drawn)
+        assert pairs.class_names == CLASS_NAMES and pairs.arrays.parent == tmp_path
 
-    def test_is_made_anew_for_another_size_and_for_changed_files(self, drawn_copy, tmp_path):
-        cache = tmp_path / "cache"
-        before = decode(drawn_copy, "test", 32, cache)
-        decode(drawn_copy, "test", 48, cache)
-        path = drawn_copy.image_path(before.names[0])
-        os.utime(path, ns=(1, 1))
-        decode(drawn_copy, "test", 32, cache)
-        assert len(list(cache.iterdir())) == 3
+    def test_is_kept_in_the_home_folder(self, drawn_copy, tmp_path, monkeypatch):
+        monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
+        assert decode(drawn_copy, "test", 32).arrays.parent == tmp_path / "home" / "data" / "cache"
 
-    def test_cannot_be_changed_by_its_readers(self, drawn_copy, tmp_path):
-        pairs = decode(drawn_copy, "test", 32, tmp_path / "cache")
-        pairs.images.zero_()
+    def test_is_a_copy_that_readers_may_change(self, drawn_copy, tmp_path):
+        decode(drawn_copy, "test", 32, tmp_path / "cache").images.zero_()
         assert decode(drawn_copy, "test", 32, tmp_path / "cache").images.any()
 
-    def test_bad_pair_leaves_nothing(self, drawn_copy, tmp_path):
-        path = drawn_copy.image_path(PairReader(drawn_copy, "test").names[3])
-        path.write_bytes(path.read_bytes()[:500])
-        with pytest.raises(ValueError, match=path.name):
-            decode(drawn_copy, "test", 32, tmp_path / "cache")
-        assert list((tmp_path / "cache").iterdir()) == []
 
-    def test_full_disk_leaves_nothing_and_says_how_much_is_needed(self, drawn_copy, tmp_path, monkeypatch):
-        def full(descriptor):
-            raise OSError(errno.ENOSPC, "No space left on device")
+class TestPickle:
+    """Workers that are spawned (Windows, macOS, Python 3.14) get a pickled dataset."""
 
-        monkeypatch.setattr(data.os, "fsync", full)
-        with pytest.raises(OSError, match=r"the disk is full: .*cache needs 0 MB more; make room") as error:
-            decode(drawn_copy, "test", 32, tmp_path / "cache")
-        assert error.value.errno == errno.ENOSPC
-        assert list((tmp_path / "cache").iterdir()) == []
+    def test_decoded_pairs_are_sent_as_the_name_of_their_files(self, splits):
+        sent = pickle.dumps(splits.train)
+        assert len(sent) < 20_000 < splits.train.pairs.images.numel()
+        arrived = pickle.loads(sent)
+        assert torch.equal(arrived.pairs.images, splits.train.pairs.images)
+        assert torch.equal(arrived.pairs.masks, splits.train.pairs.masks)
+        assert arrived.names == splits.train.names
 
-    def test_two_at_once_are_as_good_as_one(self, drawn_copy, tmp_path, monkeypatch):
-        write = data._write_arrays
+    def test_own_pairs_are_sent_whole(self, pairs):
+        arrived = pickle.loads(pickle.dumps(pairs))
+        assert torch.equal(arrived.images, pairs.images) and arrived.names == pairs.names
 
-        def overtaken(*args):
-            monkeypatch.setattr(data, "_write_arrays", write)
-            decode(drawn_copy, "test", 32, tmp_path / "cache")
-            write(*args)
-
-        monkeypatch.setattr(data, "_write_arrays", overtaken)
-        assert len(decode(drawn_copy, "test", 32, tmp_path / "cache")) == 4
-        assert len(list((tmp_path / "cache").iterdir())) == 1
-
-    def test_unwritable_folder(self, drawn_copy, tmp_path):
-        (tmp_path / "cache").write_text("a file where the folder should be")
-        with pytest.raises(OSError, match=r"cannot write to .*cache.*make the folder writable"):
-            decode(drawn_copy, "test", 32, tmp_path / "cache")
-
-    @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-    def test_killed_half_way_is_made_anew(self, drawn, tmp_path):
-        cache = tmp_path / "cache"
-        process = multiprocessing.get_context("spawn").Process(target=_decode_slowly, args=(drawn, cache))
-        process.start()
-        deadline = time.time() + 60
-        while not list(cache.glob("partial-*/images.npy")) and time.time() < deadline:
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert list(cache.glob("partial-*")) and not list(cache.glob("test-*"))
-        pairs = decode(drawn, "test", 32, cache)
-        assert len(pairs.images) == len(pairs.names) and pairs.images.flatten(1).any(dim=1).all()
-
-
-def _decode_slowly(source, cache):
-    read = PairReader.__getitem__
-
-    def slow(self, index):
-        time.sleep(0.2)
-        return read(self, index)
-
-    PairReader.__getitem__ = slow
-    decode(source, "test", 32, cache)
+    @pytest.mark.slow
+    def test_spawned_workers_give_the_same_batches(self, splits):
+        splits.train.set_epoch(3, seed=1)
+        expected = list(make_loader(splits.train, 8))
+        loader = make_loader(splits.train, 8, num_workers=1)
+        loader.multiprocessing_context = "spawn"
+        assert same(list(loader), expected)
 
 
 class TestSplit:
-    def test_is_disjoint_complete_stratified_and_seeded(self):
-        breeds = torch.tensor([0] * 40 + [1] * 20 + [2] * 4 + [3])[torch.randperm(65)]
-        train, val = split_indices(breeds)
-        assert sorted([*train.tolist(), *val.tolist()]) == list(range(65)) and len(val) == 16
-        for breed, n in ((0, 40), (1, 20), (2, 4), (3, 1)):
-            assert abs((breeds[val] == breed).sum().item() - n / 4) <= 1
-        assert torch.equal(split_indices(breeds)[1], val)
-        assert not torch.equal(split_indices(breeds, seed=1)[1], val)
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.lists(st.integers(0, 6), max_size=120),
+        st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 0.5, 1.0]),
+        st.integers(0, 5),
+    )
+    def test_is_disjoint_complete_and_balanced(self, strata, fraction, seed):
+        train, val = split_indices(torch.tensor(strata, dtype=torch.int64), fraction, seed)
+        assert sorted(train.tolist() + val.tolist()) == list(range(len(strata)))
+        assert train.tolist() == sorted(train.tolist()) and val.tolist() == sorted(val.tolist())
+        assert abs(len(val) - len(strata) * fraction) < 1
+        held_out = Counter(strata[i] for i in val)
+        for stratum, count in Counter(strata).items():
+            assert abs(held_out[stratum] - count * fraction) < 1
+
+    @settings(max_examples=20, deadline=None)
+    @given(st.lists(st.integers(2, 9), min_size=2, max_size=5), st.integers(0, 5))
+    def test_is_as_balanced_as_scikit_learn(self, groups, seed):
+        strata = torch.repeat_interleave(torch.arange(len(groups)), 4 * torch.tensor(groups))
+        strata = strata[torch.randperm(len(strata))]
+        oracle = StratifiedShuffleSplit(1, test_size=0.25, random_state=seed)
+        _, theirs = next(oracle.split(strata, strata))
+        _, ours = split_indices(strata, 0.25, seed)
+        assert strata[ours].bincount().tolist() == strata[theirs].bincount().tolist() == groups
+
+    def test_the_seed_alone_decides(self):
+        strata = torch.arange(40) % 4
+        _, val = split_indices(strata)
+        np.random.seed(7)
+        assert torch.equal(split_indices(strata)[1], val)
+        assert not torch.equal(split_indices(strata, seed=1)[1], val)
+        assert (val.diff() != val.diff()[0]).any()  # drawn, not every fourth
+
+    def test_a_quarter_by_default(self):
+        assert len(split_indices(torch.zeros(40))[1]) == 10
 
     def test_no_pair_is_in_two_splits(self, splits):
         train, val, test = (set(part.names) for part in splits)
         assert not (train & val or train & test or val & test)
-        assert len(train | val | test) == splits.test.pairs.source.pairs
+        assert (len(train), len(val), len(test)) == (28, 9, 37)
+        assert splits.train.pairs is splits.val.pairs and splits.train.pairs.split == "trainval"
 
     def test_only_training_is_augmented(self, splits):
         assert splits.train.augment and splits.val.augment is None and splits.test.augment is None
-        assert torch.equal(splits.val[0][0], splits.val[0][0])
-        assert not torch.equal(splits.train[0][0], splits.train[0][0])
+
+    def test_of_the_photographs(self, real, tmp_path):
+        train, val, test = load_splits(real, 32, cache=tmp_path)
+        assert len(train) + len(val) + len(test) == real.count
+        assert abs(len(val) / (len(train) + len(val)) - 0.25) < 0.01
+        breeds = train.pairs.breeds
+        held_out = breeds[val.indices].bincount(minlength=37)
+        assert ((held_out - breeds.bincount(minlength=37) / 4).abs() < 1).all()
+        del train, val, test
+        shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-class TestTransforms:
-    def test_image_and_mask_move_together(self):
-        """The mask is the image's red channel; after any move it still is, wherever it counts."""
-        mask = torch.zeros(64, 64, dtype=torch.uint8)
-        mask[20:44, 10:40] = 1
-        image = (mask * 255).expand(3, 64, 64)
-        geometric = v2.Compose(default_augmentation().transforms[:2])
-        moved = 0
-        for _ in range(20):
-            new_image, new_mask = geometric(tv_tensors.Image(image), tv_tensors.Mask(mask))
-            counted = (new_mask != IGNORE_INDEX) & ((new_image[0] < 30) | (new_image[0] > 225))
-            agree = (new_image[0] > 127)[counted] == (new_mask == 1)[counted]
-            assert agree.float().mean() > 0.97
-            assert set(new_mask.unique().tolist()) <= {0, 1, IGNORE_INDEX}
-            moved += not torch.equal(new_mask, mask)
-        assert moved >= 19
+class TestDataset:
+    def test_an_item_is_the_normalized_pair(self, pairs):
+        image, mask = SegmentationDataset(pairs)[5]
+        assert torch.equal(image, normalize(pairs.images[5]))
+        assert torch.equal(mask, pairs.masks[5].long()) and mask.dtype == torch.int64
 
-    def test_augmentation_does_not_change_the_cache(self, splits):
-        before = splits.train.pairs.images.clone()
-        for _ in make_loader(splits.train):
-            pass
-        assert torch.equal(splits.train.pairs.images, before)
+    def test_positions_may_be_a_list_or_a_tensor(self, pairs):
+        for indices in ([3, 0], torch.tensor([3, 0])):
+            some = SegmentationDataset(pairs, indices)
+            assert len(some) == 2 and some.names == ["disc_3", "disc_0"]
+            assert torch.equal(some[1][1], pairs.masks[0].long())
+            assert torch.equal(some.batch([1, 0])[1], pairs.masks[[0, 3]].long())
+            assert torch.equal(some.batch()[1], pairs.masks[[3, 0]].long())
+            assert torch.equal(some.__getitems__([1])[1], pairs.masks[[0]].long())
 
-    def test_normalize_and_back(self):
-        image = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
-        reference = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(data.MEAN, data.STD)])
-        assert torch.equal(normalize(image), reference(image))
-        assert torch.allclose(denormalize(normalize(image)) * 255, image.float(), atol=1e-3)
+    def test_augmentation_does_not_change_the_pairs(self, pairs):
+        images, masks = pairs.images.clone(), pairs.masks.clone()
+        batch = SegmentationDataset(pairs, augment=default_augmentation()).batch()
+        assert not torch.equal(batch[0], normalize(images))
+        assert torch.equal(pairs.images, images) and torch.equal(pairs.masks, masks)
 
-    @pytest.mark.parametrize("image", [torch.rand(3, 4, 4), torch.zeros(4, 4, 4).byte(), torch.zeros(4, 4).byte()])
-    def test_normalize_refuses_what_is_no_rgb_image_of_bytes(self, image):
-        with pytest.raises(ValueError, match=r"uint8 \(\.\.\., 3, H, W\), not torch"):
-            normalize(image)
+    def test_what_travels_with_a_checkpoint(self, pairs):
+        train, val = SegmentationDataset(pairs, [0, 1, 2]), SegmentationDataset(pairs, [3])
+        about = describe(train, val)
+        assert about["dataset"] == "discs" and about["size"] == 32
+        assert (about["training_samples"], about["validation_samples"]) == (3, 1)
+        assert about["class_names"] == list(pairs.class_names)
+        assert about["class_colors"] == list(pairs.class_colors)
+        assert describe(train, val)["names"] == about["names"] != describe(val, train)["names"]
 
-    def test_photos_are_opened_upright_and_as_rgb(self, tmp_path):
-        image = Image.new("RGBA", (40, 20))
-        exif = image.getexif()
-        exif[0x0112] = 6  # the camera was turned by 90 degrees
-        image.save(tmp_path / "turned.png", exif=exif)
-        photo = open_photo(tmp_path / "turned.png")
-        assert (photo.mode, photo.size) == ("RGB", (20, 40))
-        (tmp_path / "text.jpg").write_text("no image")
-        with pytest.raises(ValueError, match=r"text\.jpg cannot be decoded"):
-            open_photo(tmp_path / "text.jpg")
-        with pytest.raises(FileNotFoundError, match="none"):
-            open_photo(tmp_path / "none.jpg")
+
+class TestRandomNumbers:
+    """An augmentation depends on the seed, the epoch and the sample alone."""
+
+    def augmented(self, pairs: Pairs, indices=None) -> SegmentationDataset:
+        return SegmentationDataset(pairs, indices, default_augmentation())
+
+    def test_by_seed_and_epoch(self, pairs):
+        dataset, seen = self.augmented(pairs), []
+        for epoch, seed in ((1, 0), (2, 0), (1, 1), (1, 0)):
+            dataset.set_epoch(epoch, seed)
+            seen.append(dataset.batch()[0])
+        assert torch.equal(seen[0], seen[3]) and torch.equal(dataset.batch()[0], seen[3])
+        for other in seen[1:3]:
+            assert (other != seen[0]).flatten(1).any(dim=1).all()
+
+    def test_by_sample_and_not_by_order_or_neighbors(self, pairs):
+        whole, images = self.augmented(pairs), pairs.images[:1].expand(12, -1, -1, -1)
+        images_of = whole.batch()[0]
+        backwards = self.augmented(pairs, list(range(11, -1, -1))).batch()[0]
+        assert torch.equal(backwards.flip(0), images_of)
+        assert torch.equal(whole[7][0], images_of[7])
+        twins = self.augmented(Pairs("twins", pairs.names, images, pairs.masks)).batch()[0]
+        assert not torch.equal(twins[0], twins[1])
+
+    def test_all_generators_are_seeded_and_restored(self, pairs):
+        def draw(image, mask):
+            image[:] = torch.tensor(draw_all()[:3]).mul(255).byte()[:, None, None]
+            return image, mask
+
+        dataset = SegmentationDataset(pairs, augment=draw)
+        seed_all(1)
+        first = dataset.batch()[0]
+        assert len(first[:, :, 0, 0].unique()) > 24
+        after = draw_all()
+
+        seed_all(1)
+        assert draw_all() == after
+        assert torch.equal(dataset.batch()[0], first)
+
+    def test_threads_are_as_before(self, pairs):
+        before = torch.get_num_threads()
+        seen = []
+
+        def look(image, mask):
+            seen.append(torch.get_num_threads())
+            return image, mask
+
+        try:
+            torch.set_num_threads(3)
+            SegmentationDataset(pairs, augment=look).batch([0])
+            assert (seen, torch.get_num_threads()) == ([1], 3)
+        finally:
+            torch.set_num_threads(before)
+
+    def test_workers_change_no_bit_and_see_the_epoch(self, splits):
+        epochs = {}
+        for workers in (0, 2):
+            loader = make_loader(splits.train, 8, shuffle=True, num_workers=workers)
+            for epoch in (1, 2):
+                seed_epoch(loader, epoch)
+                epochs[workers, epoch] = list(loader)
+        assert same(epochs[0, 1], epochs[2, 1]) and same(epochs[0, 2], epochs[2, 2])
+        assert not same(epochs[0, 1], epochs[0, 2])
+
+    def test_workers_that_live_on_see_the_next_epoch(self, pairs):
+        dataset = self.augmented(pairs)
+        loader = DataLoader(dataset, 12, num_workers=1, persistent_workers=True, collate_fn=tuple)
+        seen = []
+        for epoch in (1, 2):
+            dataset.set_epoch(epoch)
+            seen.append((next(iter(loader))[0], dataset.batch()[0]))
+        assert all(torch.equal(a, b) for a, b in seen)
+        assert not torch.equal(seen[0][0], seen[1][0])
+
+    def test_a_saved_state_restores_all_generators(self, tmp_path):
+        seed_all(5)
+        draw_all()  # NumPy keeps one of two normal numbers back for the next call
+        torch.save(random_state(), tmp_path / "state.pt")
+        expected = draw_all()
+
+        seed_all(6)
+        set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
+        assert draw_all() == expected
+
+    def test_near_keys_give_unrelated_seeds(self):
+        seeds = [mix(a, b, c) for a in range(8) for b in range(8) for c in range(8)]
+        assert len(set(seeds)) == 512 and 0 <= min(seeds) and max(seeds) < 2**32
+        bits = np.array([[seed >> b & 1 for b in range(32)] for seed in seeds])
+        assert np.abs(bits.mean(axis=0) - 0.5).max() < 0.1
+
+
+class Foreign(Dataset):
+    """As torchvision's VOCSegmentation with transforms: tensors, and neither source nor breeds."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        torch.manual_seed(index)
+        return torch.randn(3, 16, 16), torch.randint(4, (16, 16))
 
 
 class TestLoader:
-    def test_positions_may_be_a_list(self, splits):
-        some = SegmentationDataset(splits.val.pairs, [3, 0])
-        assert some[0][0].shape == (3, 64, 64) and torch.equal(some[1][1], splits.val.pairs.masks[0].long())
+    def test_batches(self, pairs):
+        dataset = SegmentationDataset(pairs)
+        batches = list(make_loader(dataset, batch_size=5))
+        assert [len(masks) for _, masks in batches] == [5, 5, 2]
+        images, masks = batches[1]
+        assert images.shape == (5, 3, 32, 32) and images.dtype == torch.float32
+        assert torch.equal(images, dataset.batch()[0][5:10]) and masks.dtype == torch.int64
+        assert len(next(iter(make_loader(SegmentationDataset(pairs, [0] * 20))))[0]) == 16
 
-    def test_batches(self, splits):
-        images, masks = next(iter(make_loader(splits.val, batch_size=4)))
-        assert images.shape == (4, 3, 64, 64) and images.dtype == torch.float32
-        assert masks.shape == (4, 64, 64) and masks.dtype == torch.int64
-        image, mask = splits.val[1]
-        assert torch.equal(images[1], image) and torch.equal(masks[1], mask)
+    def test_every_pair_once_in_an_order_by_seed_and_epoch(self, pairs):
+        loader = make_loader(SegmentationDataset(pairs), 5, shuffle=True)
 
-    def test_every_pair_once_in_an_order_by_seed(self, drawn_copy, tmp_path):
-        dataset = SegmentationDataset(decode(drawn_copy, "trainval", 32, tmp_path / "cache"))
-
-        def sums(seed):
-            loader = make_loader(dataset, 3, shuffle=True, seed=seed)
+        def sums(epoch, seed=0):
+            seed_epoch(loader, epoch, seed)
             return [image.sum().item() for images, _ in loader for image in images]
 
-        assert sums(0) == sums(0) != sums(1)
-        assert sorted(sums(0)) == sorted(sums(1)) and len(sums(0)) == 4
+        first = sums(1)
+        assert sums(1) == first and sums(2) != first and sums(1, seed=1) != first
+        assert sorted(sums(2)) == sorted(first) == sorted(set(first))
 
-    def test_workers_give_the_same_batches(self, splits):
-        plain, worked = (make_loader(splits.val, 8, num_workers=n) for n in (0, 1))
-        for (a, _), (b, _) in zip(plain, worked, strict=True):
-            assert torch.equal(a, b)
-
-
-def test_the_real_part_makes_splits(real, tmp_path):
-    train, val, test = load_splits(real, 32, cache=tmp_path)
-    assert len(train) + len(val) + len(test) == real.pairs
-    assert abs(len(val) / (len(train) + len(val)) - 0.25) < 0.01
-    shutil.rmtree(tmp_path)
+    def test_other_loaders_are_seeded_if_they_can_be(self):
+        seed_epoch([], 1)
+        loader = DataLoader(Foreign(), shuffle=True, generator=torch.Generator())
+        orders = []
+        for epoch in (1, 2, 1):
+            seed_epoch(loader, epoch)
+            orders.append([images.sum().item() for images, _ in loader])
+        assert orders[0] == orders[2] != orders[1]

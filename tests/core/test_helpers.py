@@ -1,4 +1,4 @@
-"""What importing the package does: waiting threads sleep, with no setting that a reader must know."""
+"""What importing the package does: waiting threads sleep, without a setting of the reader's."""
 
 import json
 import os

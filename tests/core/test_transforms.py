@@ -50,9 +50,7 @@ class TestResize:
 
         for row in range(size):
             for column in range(size):
-                allowed = {
-                    mask[y, x] for y in near(row, height) for x in near(column, width)
-                }
+                allowed = {mask[y, x] for y in near(row, height) for x in near(column, width)}
                 assert got[row, column].item() in allowed
 
     def test_a_disc_keeps_its_place(self):
@@ -112,7 +110,9 @@ class TestAugmentation:
         mask[45:56, 45:56] = 1  # 11 x 11 in the middle
         areas, shifts = [], []
         for _ in range(60):
-            rows, columns = torch.nonzero(self.moved(mask.expand(3, -1, -1), mask, slice(2))[1] == 1).T
+            rows, columns = torch.nonzero(
+                self.moved(mask.expand(3, -1, -1), mask, slice(2))[1] == 1
+            ).T
             areas.append(len(rows) / 121)
             shifts.append(max(abs(rows.float().mean() - 50), abs(columns.float().mean() - 50)))
         assert 0.4 < min(areas) < 0.75 and 1.6 < max(areas) < 2.7  # 0.75 and 1.5 squared
