@@ -1,8 +1,11 @@
-"""Every score of one network on one list, from its probabilities. Each definition is derived in notebook 05."""
+"""Every score of one network on one split, from its logits. Each is derived in notebook 05."""
 
-from helpers.data import CLASS_NAMES, IGNORE_INDEX, PetDataset
+from collections.abc import Iterator
+
+from helpers.constants import IGNORE_INDEX
+from helpers.data import SegmentationDataset
+from helpers.datasets.pets import PairReader
 from helpers.metrics import ConfusionMatrix, boundary_band
-from helpers.source import PairReader
 
 import numpy as np
 import torch
@@ -12,118 +15,122 @@ from torch import Tensor
 BAND_RADIUS = 3  # pixels at the input size
 
 
-def full_report(probabilities: Tensor, dataset: PetDataset) -> dict:
+def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
     """All scores of predictions on a dataset, as plain numbers and dicts that go into a run record.
 
     Args:
-        probabilities: of the pets' classes, (N, 3, H, W), in the dataset's order, from `helpers.prediction.predict`.
-        dataset: the pairs that were predicted, not augmented.
+        logits: of the pets' classes, (N, 3, H, W), in the dataset's order, from `predict_logits`.
+        dataset: the pairs that were predicted, not augmented, decoded from an official split.
 
-    Raises ValueError for probabilities of another number of images or another size than the dataset's.
+    Raises ValueError for logits of another number of images or another size than the dataset's.
     """
-    masks = dataset.pairs.masks[dataset.indices].long()
-    if len(probabilities) != len(masks) or probabilities.shape[-2:] != masks.shape[-2:]:
+    masks = dataset.pairs.masks[dataset.indices]
+    if len(logits) != len(masks) or logits.shape[-2:] != masks.shape[-2:]:
         raise ValueError(
-            f"probabilities {tuple(probabilities.shape)} do not belong to {len(masks)} masks of"
+            f"logits {tuple(logits.shape)} do not belong to {len(masks)} masks of"
             f" {tuple(masks.shape[-2:])}: predict this dataset's own images, in their order"
         )
-    answers = probabilities.argmax(dim=1)
-    band = masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
-    is_cat = torch.tensor(
-        [name[0].isupper() for name in dataset.names]
-    )  # the dataset's naming convention
+    prediction, names = logits.argmax(dim=1).byte(), dataset.pairs.class_names
+    near = masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
+    is_cat = torch.tensor([name[0].isupper() for name in dataset.names])  # the dataset's convention
+
     return {
         "images": len(masks),
-        **_scores(answers, masks),
-        "band": _scores(answers, band),
-        "cats": _scores(answers[is_cat], masks[is_cat]),
-        "dogs": _scores(answers[~is_cat], masks[~is_cat]),
-        "pet_iou": pet_iou(probabilities, masks),
-        **_at_own_size(probabilities, dataset),
+        **_scores(prediction, masks, names),
+        "band": _scores(prediction, near, names),
+        "cats": _scores(prediction[is_cat], masks[is_cat], names),
+        "dogs": _scores(prediction[~is_cat], masks[~is_cat], names),
+        "pet_iou": pet_iou(logits, masks),
+        **_against_originals(logits, dataset),
     }
 
 
-def pet_iou(probabilities: Tensor, masks: Tensor) -> dict[str, float]:
-    """IoU of the pet alone under the three conventions for the border. Shapes (N, 3, H, W) and (N, H, W).
+def pet_iou(logits: Tensor, masks: Tensor) -> dict[str, float | None]:
+    """IoU of the pet alone under the three conventions for the border.
 
-    With the border left out, the answer elsewhere is the likelier of pet and background.
+    With the border left out, the prediction elsewhere is the likelier of pet and background.
+    Shapes: logits (N, 3, H, W), masks (N, H, W).
     """
-    answers = probabilities.argmax(dim=1)
+    prediction, valid = logits.argmax(dim=1), masks != IGNORE_INDEX
+    pet_or_background = logits[:, :2].argmax(dim=1)
+
+    # Class 0 is the pet in each: with the border as pet, as background, or nowhere.
     conventions = {
-        "border left out": (
-            probabilities[:, :2].argmax(dim=1),
-            masks.where(masks != 2, IGNORE_INDEX),
-        ),
-        "border is pet": (
-            (answers == 1).long(),
-            (masks == 1).long().where(masks != IGNORE_INDEX, IGNORE_INDEX),
-        ),
-        "border is background": (
-            (answers != 0).long(),
-            (masks != 0).long().where(masks != IGNORE_INDEX, IGNORE_INDEX),
-        ),
+        "border left out": (pet_or_background, masks.where(masks != 2, IGNORE_INDEX)),
+        "border is pet": (prediction == 1, (masks == 1).byte().where(valid, IGNORE_INDEX)),
+        "border is background": (prediction != 0, (masks != 0).byte().where(valid, IGNORE_INDEX)),
     }
-    result = {}
-    for name, (answer, truth) in conventions.items():
-        confusion = ConfusionMatrix(num_classes=2)
-        confusion.update(answer, truth)
-        result[name] = _round(confusion.iou()[0])
-    return result
+    return {
+        name: _round(_count(answer.byte(), truth, 2).iou()[0])
+        for name, (answer, truth) in conventions.items()
+    }
 
 
 def one_hot_accuracy(accuracy: float, num_classes: int = 3) -> float:
-    """The accuracy that comes out when one-hot channels are compared: a wrong pixel errs in 2 of C channels."""
+    """The accuracy if one-hot channels are compared: a wrong pixel errs in 2 of C channels."""
     return 1 - 2 / num_classes * (1 - accuracy)
 
 
-def _scores(answers: Tensor, masks: Tensor) -> dict:
-    confusion = ConfusionMatrix()
-    if len(masks):
-        confusion.update(answers, masks)
+def _scores(prediction: Tensor, masks: Tensor, names: tuple[str, ...]) -> dict:
+    confusion = _count(prediction, masks, len(names))
     return {
         "miou": _round(confusion.mean_iou()),
         "interval": [_round(end) for end in confusion.bootstrap_miou()],
-        "iou": dict(zip(CLASS_NAMES, map(_round, confusion.iou()), strict=True)),
+        "iou": dict(zip(names, map(_round, confusion.iou()), strict=True)),
         "per_image_miou": _round(confusion.per_image_iou()),
         "accuracy": _round(confusion.pixel_accuracy()),
     }
 
 
-def _at_own_size(probabilities: Tensor, dataset: PetDataset) -> dict:
-    """The scores against the original trimaps, their ceiling, and the scores by a known example's definitions."""
-    reader = PairReader(dataset.pairs.source, dataset.pairs.split)
-    size = probabilities.shape[-2:]
-    logits = probabilities.clamp(
-        min=1e-12
-    ).log()  # enlarged, they have the same argmax as the network's logits
-    own, ceiling, blurred = ConfusionMatrix(), ConfusionMatrix(), ConfusionMatrix()
-    for i, row in enumerate(dataset.indices.tolist()):
-        truth = torch.from_numpy(reader[row][1]).long()[None]
-        enlarged = F.interpolate(
-            logits[i : i + 1].float(), truth.shape[1:], mode="bilinear", align_corners=False
-        )
+def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
+    """The scores against the trimaps at their own size, and those by a known example's definitions.
+
+    The ceiling is what the true masks score that way, squashed to the input size and enlarged.
+    """
+    names = dataset.pairs.class_names
+    own, ceiling, example = (ConfusionMatrix(len(names)) for _ in range(3))
+    small = dataset.pairs.masks[dataset.indices][:, None]
+
+    for i, truth in enumerate(_original_masks(dataset)):
+        size = truth.shape[1:]
+        enlarged = F.interpolate(logits[i : i + 1], size, mode="bilinear", align_corners=False)
         own.update(enlarged.argmax(dim=1), truth)
-        small = dataset.pairs.masks[row].float()[None, None]
-        ceiling.update(F.interpolate(small, truth.shape[1:], mode="nearest-exact")[0].long(), truth)
-        soft = (
-            F.interpolate(truth.float()[None], size, mode="bilinear", align_corners=False)[0]
-            .round()
-            .long()
-        )
-        blurred.update(logits[i : i + 1].argmax(dim=1), soft)
+        ceiling.update(F.interpolate(small[i : i + 1], size, mode="nearest-exact")[0], truth)
+
+        # The example project resizes masks bilinearly, which makes up classes along an outline.
+        blurred = F.interpolate(truth[None].float(), logits.shape[-2:], mode="bilinear")
+        example.update(logits[i : i + 1].argmax(dim=1), blurred[0].round().long())
+
     return {
         "own_size": {
             "miou": _round(own.mean_iou()),
-            "iou": dict(zip(CLASS_NAMES, map(_round, own.iou()), strict=True)),
+            "iou": dict(zip(names, map(_round, own.iou()), strict=True)),
             "ceiling": _round(ceiling.mean_iou()),
         },
         "example_definitions": {
-            "iou": _round(blurred.per_image_iou()),
-            "accuracy": _round(one_hot_accuracy(blurred.pixel_accuracy())),
+            "iou": _round(example.per_image_iou()),
+            "accuracy": _round(one_hot_accuracy(example.pixel_accuracy(), len(names))),
         },
     }
 
 
-def _round(value) -> float | None:
+def _original_masks(dataset: SegmentationDataset) -> Iterator[Tensor]:
+    """The masks at their own size, int64 (1, H, W), in the dataset's order."""
+    if dataset.pairs.source is None:
+        raise ValueError("a report needs the original trimaps: use pairs from `decode`")
+    reader = PairReader(dataset.pairs.source, dataset.pairs.split)
+    for row in dataset.indices.tolist():
+        yield torch.from_numpy(reader[row][1]).long()[None]
+
+
+def _count(prediction: Tensor, masks: Tensor, num_classes: int) -> ConfusionMatrix:
+    """The counts of a whole split, some images at a time: all at once would take gigabytes."""
+    confusion = ConfusionMatrix(num_classes)
+    for part in zip(prediction.split(256), masks.split(256), strict=True):
+        confusion.update(*part)
+    return confusion
+
+
+def _round(value: Tensor | float) -> float | None:
     value = float(value)
     return None if np.isnan(value) else round(value, 4)

@@ -75,13 +75,13 @@ def both_changes(experiment: Any) -> str:
     changed = {
         f.name for f in fields(default) if getattr(experiment, f.name) != getattr(default, f.name)
     }
-    for name, what in (("share", "the number of pairs"), ("augment", "the augmentation")):
+    for name, what in (("fraction", "the number of pairs"), ("augment", "the augmentation")):
         if name not in changed:
             raise Hint(f"It does not change {what}.")
-    if extra := changed - {"share", "augment"}:
+    if extra := changed - {"fraction", "augment"}:
         raise Hint(
             f"It also changes {', '.join(sorted(extra))}: then you cannot tell what the effect came from."
         )
-    if not close(experiment.share, 0.5):
-        raise Hint(f"It trains on {experiment.share:.0%} of the pairs.")
+    if not close(experiment.fraction, 0.5):
+        raise Hint(f"It trains on {experiment.fraction:.0%} of the pairs.")
     return "Run it, and compare it with both single changes."

@@ -1,0 +1,149 @@
+"""Run records: what was fixed in a training run and what came out, in one small JSON file.
+
+The shipped ones are in records/STUDY/NAME-SEED.json; notebooks 05 and 07 read them.
+"""
+
+import hashlib
+import json
+import platform
+import re
+import subprocess
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from helpers.data import Splits
+from helpers.files import atomic, make_folder
+from helpers.inference import pick_precision, predict_logits
+from helpers.studies.report import full_report
+from helpers.training import History, TrainingConfig
+
+import torch
+from torch import nn
+
+RECORDS = Path(__file__).parent / "records"
+EDITION = "0.3"  # of this series
+
+
+def make_record(
+    name: str,
+    model: nn.Module,
+    splits: Splits,
+    history: History,
+    config: TrainingConfig,
+    settings: dict | None = None,
+    val: dict | None = None,
+) -> dict:
+    """Describe a finished run: data, settings, machine, commit, history, validation scores.
+
+    Args:
+        model: still on the device that it was trained on.
+        splits: the pairs in their roles.
+        history: from `fit`.
+        config: what it was trained with.
+        settings: all else that the run depends on.
+        val: the validation scores, those of `full_report` if None.
+    """
+    device = next(model.parameters()).device
+    if val is None:
+        val = full_report(predict_logits(model, splits.val.batch()[0]), splits.val)
+    return {
+        "name": name,
+        "seed": config.seed,
+        "dataset": splits.val.pairs.dataset,
+        "pairs": {part: len(set(data.names)) for part, data in splits._asdict().items()},
+        "split_hash": split_hash(splits),
+        "size": splits.val.pairs.images.shape[-1],
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "settings": {"training": asdict(config)} | (settings or {}),
+        **provenance(device, pick_precision(device, config.precision)),
+        "minutes": round(sum(history["seconds"]) / 60, 2),
+        "history": {
+            key: [float(f"{value:.4g}") for value in values] for key, values in history.items()
+        },
+        "val": val,
+    }
+
+
+def provenance(device: torch.device, precision: torch.dtype | None) -> dict:
+    """Where, when and by which code: the device and precision that were used, not "auto"."""
+    return {
+        "device": device_name(device),
+        "precision": str(precision or torch.float32).removeprefix("torch."),
+        "torch": torch.__version__,
+        "edition": EDITION,
+        "commit": commit(),
+        "date": date.today().isoformat(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """A device in words: the GPU's name, or the number of threads on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def commit(package: Path = Path(__file__).parents[1]) -> str:
+    """The commit of the clone that `helpers` is in, with "-dirty" after uncommitted changes.
+
+    "unknown" outside of one: a repository that does not track the package, such as a project with
+    `helpers` installed into its .venv, is not ours.
+    """
+    describe = "describe --always --dirty --abbrev=12 --exclude *"
+    try:
+        for command in ("ls-files --error-unmatch __init__.py", describe):
+            git = ["git", "-C", str(package), *command.split()]
+            answer = subprocess.run(git, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return answer
+
+
+def split_hash(splits: Splits) -> str:
+    """Tells whether two runs had the same names in training, validation and test."""
+    text = "\n".join(
+        f"{part}:{name}"
+        for part, data in splits._asdict().items()
+        for name in sorted(set(data.names))
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
+    """Write folder/study/NAME-SEED.json, a line for each key, whole or not at all.
+
+    Raises ValueError for a run that was stopped before its last epoch: it is no result.
+    """
+    planned = record.get("settings", {}).get("training", {}).get("epochs", 0)
+    if (done := len(record.get("history", {}).get("seconds", ()))) < planned:
+        raise ValueError(
+            f"{record['name']!r}, seed {record['seed']}, was stopped after {done} of {planned}"
+            " epochs: let it go on to its end, then record it"
+        )
+
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    path = record_path(record["name"], record["seed"], study, folder)
+    make_folder(path.parent)
+    with atomic(path) as partial:
+        partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    return path
+
+
+def record_path(name: str, seed: int, study: str, folder: Path = RECORDS) -> Path:
+    """Where the record of a run is kept."""
+    return folder / study / f"{re.sub(r'[^0-9A-Za-z]+', '-', name).strip('-')}-{seed}.json"
+
+
+def load_records(study: str, folder: Path = RECORDS) -> list[dict]:
+    """All records of a study, in the order of their file names.
+
+    Raises FileNotFoundError if there are none.
+    """
+    paths = sorted((folder / study).glob("*.json"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder / study} holds no records: the scripts in tests/benchmarks/ make them"
+        )
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
