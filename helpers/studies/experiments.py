@@ -62,6 +62,7 @@ def run_experiment(
     seed: int = 0,
     device: str | torch.device = "auto",
     batch_size: int = 16,
+    limit: int | None = None,
     folder: Path | None = None,
     progress: bool = True,
     **training: Any,
@@ -74,6 +75,7 @@ def run_experiment(
         experiment: your own.
         seed: of the weights, the order of the pairs and the augmentation.
         device: see `pick_device`.
+        limit: use at most so many training pairs, and as many validation pairs.
         folder: keeps checkpoints; a run that was stopped goes on from there.
         training: arguments of `TrainingConfig`, such as epochs; the experiment's own come first.
 
@@ -87,7 +89,8 @@ def run_experiment(
     # The data, then the model: its weights are the first numbers drawn after the seed.
     augment = default_augmentation() if experiment.augment else None
     splits = load_splits(source, experiment.size, augment)
-    splits = splits._replace(train=fewer_pairs(splits.train, experiment.fraction))
+    train, val = at_most(splits.train, limit), at_most(splits.val, limit)
+    splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
     torch.manual_seed(seed)
     model = UNet(**experiment.model)
     if experiment.pretrained:
@@ -108,6 +111,14 @@ def run_experiment(
 
     settings = {"experiment": asdict(experiment), "batch_size": batch_size}
     return model, make_record(name, model, splits, history, config, settings)
+
+
+def at_most(dataset: SegmentationDataset, limit: int | None) -> SegmentationDataset:
+    """The dataset, or `limit` of its samples, evenly from its list, if it holds more."""
+    if limit is None or len(dataset) <= limit:
+        return dataset
+    chosen = torch.linspace(0, len(dataset) - 1, limit).long()
+    return SegmentationDataset(dataset.pairs, dataset.indices[chosen], dataset.augment)
 
 
 def fewer_pairs(train: SegmentationDataset, fraction: float) -> SegmentationDataset:
