@@ -1,26 +1,32 @@
 """What the U-Net costs on this machine: PETS_DATA=... python tests/benchmarks/cost.py
 
-Parameters, multiply-adds and activation memory of three widths; training speed in several settings, on the GPU if
-there is one; the share of an epoch in which the device waits for data. Writes helpers/records/cost/DEVICE.json.
+Parameters, multiply-adds and activation memory of four widths; the speed of
+`helpers.training.train_one_epoch` in several settings, on the GPU if there is one; the fraction of
+an epoch that is lost to waiting for data. Writes helpers/studies/records/cost/DEVICE.json, or
+FOLDER/cost/DEVICE.json with --out FOLDER.
+
+    --widths 8 16 32 64 --seconds 4 (for each speed) --out FOLDER
 """
 
+import argparse
 import time
-from datetime import date
+from collections.abc import Sequence
+from pathlib import Path
 
 from helpers.data import load_splits, make_loader
 from helpers.datasets.pets import find_dataset
-from helpers.inference import pick_device, pick_precision
+from helpers.inference import memory_format, pick_device, pick_precision
 from helpers.losses import LOSSES
 from helpers.model import UNet
-from helpers.studies.experiments import commit, device_name, save_record
-from helpers.training import TrainingConfig
+from helpers.studies.records import RECORDS, provenance, save_record
+from helpers.training import Batches, TrainingConfig, TrainingState, train_one_epoch
 from helpers.transforms import default_augmentation
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-SIZE, BATCH, WIDTHS = 128, 16, (8, 16, 32, 64)
+SIZE, BATCH, CONFIG = 128, 16, TrainingConfig()
 
 
 def multiply_adds(model: nn.Module) -> float:
@@ -43,92 +49,107 @@ def activation_bytes(model: nn.Module) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         logits = model.train()(torch.randn(BATCH, 3, SIZE, SIZE))
-        loss = LOSSES["ce+dice"](logits, torch.zeros(BATCH, SIZE, SIZE, dtype=torch.int64))
+        loss = LOSSES[CONFIG.loss](logits, torch.zeros(BATCH, SIZE, SIZE, dtype=torch.int64))
     del loss
     return sum(kept.values()) // BATCH
 
 
 class Trainer:
-    """Training steps as `fit` takes them, in a chosen precision and memory layout."""
+    """A network in training, as `fit` would have it, in one precision."""
 
-    def __init__(self, model: nn.Module, mixed: bool, channels_last: bool = True, compiled: bool = False) -> None:
+    def __init__(self, width: int = 16, mixed: bool = False, compiled: bool = False) -> None:
         self.device = pick_device()
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.precision = pick_precision(self.device, mixed)
-        model = model.to(self.device, memory_format=self.layout).train()
-        self.optimizer = torch.optim.AdamW(model.parameters())
-        self.model = torch.compile(model) if compiled else model
+        self.precision = mixed_precision(self.device) if mixed else None
+        model = UNet(base_channels=width).to(self.device)
+        model.to(memory_format=memory_format(self.device))
+        if compiled:
+            model = torch.compile(model)
+        self.state = TrainingState.start(model, CONFIG, 10**6, self.precision)
 
-    def step(self, images: torch.Tensor, masks: torch.Tensor) -> None:
-        images = images.to(self.device, memory_format=self.layout)
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            logits = self.model(images)
-        loss = LOSSES["ce+dice"](logits, masks.to(self.device))
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        loss.item()  # waits for the device
+    def seconds_for(self, batches: Batches) -> float:
+        """Of one epoch."""
+        start = time.perf_counter()
+        train_one_epoch(self.state, batches, CONFIG, self.precision)
+        return time.perf_counter() - start
 
-
-def images_per_second(trainer: Trainer, seconds: float = 4) -> float:
-    images, masks = torch.randn(BATCH, 3, SIZE, SIZE), torch.randint(3, (BATCH, SIZE, SIZE))
-    for _ in range(3):
-        trainer.step(images, masks)
-    steps, start = 0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        trainer.step(images, masks)
-        steps += 1
-    return round(steps * BATCH / (time.perf_counter() - start), 1)
+    def images_per_second(self, seconds: float) -> float:
+        """Of steps with a batch that is there already."""
+        batches = [random_batch()] * 4
+        self.seconds_for(batches)  # warm up, compile
+        passed, images = 0.0, 0
+        while passed < seconds:
+            passed += self.seconds_for(batches)
+            images += len(batches) * BATCH
+        return round(images / passed, 1)
 
 
-def waiting_share(mixed: bool, workers: int) -> float:
-    """The share of an epoch that passes between asking for a batch and having it, with augmentation."""
+def mixed_precision(device: torch.device) -> torch.dtype | None:
+    """16 bits, also where "auto" does without them."""
+    return pick_precision(device, "auto" if device.type == "cuda" else "bfloat16")
+
+
+def random_batch() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(BATCH, 3, SIZE, SIZE), torch.randint(3, (BATCH, SIZE, SIZE))
+
+
+def waiting_fraction(mixed: bool, workers: int) -> float:
+    """The fraction of an epoch lost to loading and augmenting, beside the same steps without."""
     train = load_splits(find_dataset(), SIZE, default_augmentation()).train
-    trainer, waited = Trainer(UNet(), mixed), 0.0
-    start = before = time.perf_counter()
-    for images, masks in make_loader(train, TrainingConfig().batch_size, shuffle=True, num_workers=workers):
-        waited += time.perf_counter() - before
-        trainer.step(images, masks)
-        before = time.perf_counter()
-    return round(waited / (time.perf_counter() - start), 3)
+    loader = make_loader(train, BATCH, shuffle=True, num_workers=workers)
+    trainer, there = Trainer(mixed=mixed), [random_batch()] * len(loader)
+    trainer.seconds_for(there)  # warm up
+    without, loading = trainer.seconds_for(there), trainer.seconds_for(loader)
+    return round(max(0.0, 1 - without / loading), 3)
 
 
-def main() -> None:
-    settings = {
-        "float32": {"mixed": False},
-        "float32, not channels-last": {"mixed": False, "channels_last": False},
-        "mixed": {"mixed": True},
-        "mixed, not channels-last": {"mixed": True, "channels_last": False},
-        "mixed, compiled": {"mixed": True, "compiled": True},
+def costs_of(width: int, seconds: float) -> dict:
+    return {
+        "parameters": sum(p.numel() for p in UNet(base_channels=width).parameters()),
+        "multiply_adds": multiply_adds(UNet(base_channels=width)),
+        "activation_bytes": activation_bytes(UNet(base_channels=width)),
+        "images_per_second": {
+            name: Trainer(width, mixed).images_per_second(seconds)
+            for name, mixed in (("float32", False), ("mixed", True))
+        },
     }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32, 64])
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--out", type=Path, default=RECORDS)
+    options = parser.parse_args(arguments)
+
+    device = pick_device()
+    about = provenance(device, mixed_precision(device))
     record = {
-        "name": device_name(),
+        "name": about["device"],
         "seed": 0,
-        "torch": torch.__version__,
-        "commit": commit(),
-        "date": date.today().isoformat(),
+        **about,
         "size": SIZE,
         "batch_size": BATCH,
-        "widths": {
-            str(width): {
-                "parameters": sum(p.numel() for p in UNet(base_channels=width).parameters()),
-                "multiply_adds": multiply_adds(UNet(base_channels=width)),
-                "activation_bytes": activation_bytes(UNet(base_channels=width)),
-                "images_per_second": {
-                    name: images_per_second(Trainer(UNet(base_channels=width), **settings[name]))
-                    for name in ("float32", "mixed")
-                },
-            }
-            for width in WIDTHS
+        "widths": {str(width): costs_of(width, options.seconds) for width in options.widths},
+        "settings": {
+            name: Trainer(**setting).images_per_second(options.seconds)
+            for name, setting in SETTINGS.items()
         },
-        "settings": {name: images_per_second(Trainer(UNet(), **options)) for name, options in settings.items()},
-        "waiting_share": {
-            f"{name}, {workers} workers": waiting_share(mixed, workers)
+        "waiting_fraction": {
+            f"{name}, {workers} workers": waiting_fraction(mixed, workers)
             for name, mixed in (("float32", False), ("mixed", True))
             for workers in (0, 2)
         },
     }
-    print(save_record(record, "cost"))
+    print(save_record(record, "cost", options.out))
+
+
+SETTINGS = {
+    "float32": {"mixed": False},
+    "mixed": {"mixed": True},
+    "mixed, compiled": {"mixed": True, "compiled": True},
+}
 
 
 if __name__ == "__main__":

@@ -1,43 +1,35 @@
-"""The default U-Net against four others, each trained by its own recipe for the same wall-clock time:
+"""The default U-Net against others, each trained by its own recipe for the same wall-clock time:
 
     pip install monai segmentation-models-pytorch
-    PETS_DATA=... python tests/benchmarks/models.py [--minutes 15] [--seeds 0] [--threads 1] [--names ...]
+    PETS_DATA=... python tests/benchmarks/models.py
+        --minutes 15 --seeds 0 --threads 1 --names ... --out FOLDER
 
-All see the same pairs at 128 px, in the same precision (bfloat16 autocast), and are scored with the weights of their
-best epoch on validation. Each run leaves a record in runs/records/<dataset>/models/, or in FOLDER/models/ with
---out FOLDER; runs that have one are not repeated.
-The table at the end is made of all records there.
+All see the same pairs at 128 px, on the CPU, in the same precision (bfloat16), and are scored with
+the weights of their best epoch on validation. Each run leaves a record in
+runs/records/<dataset>/models/, or in FOLDER/models/; runs that have one are not repeated. The table
+at the end is made of all records there.
 """
 
-import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from helpers.checkpoint import SHIPPED, load_model
-from helpers.data import Splits, load_splits, make_loader
+from helpers.checkpoint import load_model
+from helpers.data import Splits, load_splits, make_loader, seed_epoch, seed_random_numbers
 from helpers.datasets.pets import find_dataset
 from helpers.inference import evaluate
+from helpers.losses import LOSSES
 from helpers.model import UNet
-from helpers.studies.experiments import (
-    add_test_scores,
-    load_records,
-    own_records,
-    record_path,
-    record_run,
-    save_record,
-)
-from helpers.studies.tables import models_table
-from helpers.training import History, TrainingConfig, fit
+from helpers.studies.records import load_records, make_record
+from helpers.training import History, TrainingConfig, TrainingState, fit, train_one_epoch
 from helpers.transforms import default_augmentation
 
-import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-from monai.losses import DiceLoss
-from monai.networks.nets import BasicUNet
+from common import add_test_scores, make_missing_records, options_of, own_records
+from tables import models_table
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 from torchvision.transforms import v2
 
 SIZE = 128
@@ -76,121 +68,148 @@ class ExampleUNet(nn.Module):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How somebody else trains: Adam or AdamW at a rate, constant or falling along a cosine, no mixed losses."""
+    """How somebody else trains: at a rate that is constant or falls along a cosine."""
 
     optimizer: str
     learning_rate: float
     batch_size: int
     loss: str
     schedule: str
+    weight_decay: float = 0.0
     augmentation: str = "none"
 
 
-DICE = DiceLoss(to_onehot_y=True, softmax=True)
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross-entropy": F.cross_entropy,
-    "Dice": lambda logits, masks: DICE(logits, masks[:, None]),
-}
-TURN = v2.RandomChoice([v2.Identity(), *(v2.RandomRotation((angle, angle)) for angle in (90, 180, 270))], [3, 1, 1, 1])
-OURS = {
+def monai_unet() -> nn.Module:
+    from monai.networks.nets import BasicUNet
+
+    return BasicUNet(spatial_dims=2, in_channels=3, out_channels=3)
+
+
+def smp_unet() -> nn.Module:
+    from segmentation_models_pytorch import Unet
+
+    return Unet("resnet34", encoder_weights=None, classes=3)
+
+
+def monai_dice(logits: Tensor, masks: Tensor) -> Tensor:
+    from monai.losses import DiceLoss
+
+    return DiceLoss(to_onehot_y=True, softmax=True)(logits.float(), masks[:, None])
+
+
+def plain_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    return F.cross_entropy(logits.float(), masks)
+
+
+OWN_LOSSES = {"cross-entropy, plain": plain_cross_entropy, "Dice, MONAI's": monai_dice}
+TURN = v2.RandomChoice(
+    [v2.Identity(), *(v2.RandomRotation((angle, angle)) for angle in (90, 180, 270))], [3, 1, 1, 1]
+)
+AUGMENTATIONS = {"ours": default_augmentation(), "none": None, "turns by 90 degrees": TURN}
+OURS: dict[str, Callable[[], nn.Module]] = {
     "UNet (ours)": UNet,
     "UNet (ours), no skips": lambda: UNet(skips=False),
-    "UNet (ours), from drawn pets": lambda: load_model(SHIPPED)[0],
+    "UNet (ours), from synthetic pets": lambda: load_model("synthetic")[0],
 }
-OTHERS = {
-    "example project": (ExampleUNet, Recipe("AdamW", 3e-4, 32, "cross-entropy", "constant")),
+OTHERS: dict[str, tuple[Callable[[], nn.Module], Recipe]] = {
+    "example project": (
+        ExampleUNet,
+        Recipe("AdamW", 3e-4, 32, "cross-entropy, plain", "constant", weight_decay=1e-2),
+    ),
     "MONAI BasicUNet": (
-        lambda: BasicUNet(spatial_dims=2, in_channels=3, out_channels=3),
-        Recipe("Adam", 1e-3, 8, "Dice", "constant", "turns by 90 degrees"),
+        monai_unet,
+        Recipe("Adam", 1e-3, 8, "Dice, MONAI's", "constant", augmentation="turns by 90 degrees"),
     ),
-    "smp Unet resnet34": (
-        lambda: smp.Unet("resnet34", encoder_weights=None, classes=3),
-        Recipe("Adam", 2e-4, 16, "Dice", "cosine"),
-    ),
+    "smp Unet resnet34": (smp_unet, Recipe("Adam", 2e-4, 16, "Dice, MONAI's", "cosine")),
 }
 
 
-def train_by_recipe(model: nn.Module, splits: Splits, recipe: Recipe, epochs: int, seed: int) -> History:
-    """The same bookkeeping as `fit`, with another optimizer, loss and schedule."""
-    loader = make_loader(splits.train, recipe.batch_size, shuffle=True, seed=seed)
-    optimizer = getattr(torch.optim, recipe.optimizer)(model.parameters(), lr=recipe.learning_rate)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader), eta_min=1e-5)
-    history: History = {key: [] for key in ("train_loss", "val_loss", "val_miou", "learning_rate", "seconds")}
+def train_by_recipe(
+    model: nn.Module, splits: Splits, recipe: Recipe, config: TrainingConfig
+) -> History:
+    """The loop of `fit`, with another optimizer and schedule. Leaves the best weights."""
+    seed_random_numbers(config.seed)
+    loader = make_loader(splits.train, recipe.batch_size, shuffle=True)
+    optimizer = getattr(torch.optim, recipe.optimizer)(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = (
+        CosineAnnealingLR(optimizer, config.epochs * len(loader), eta_min=1e-5)
+        if recipe.schedule == "cosine"
+        else ConstantLR(optimizer, factor=1)
+    )
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state = TrainingState(model, optimizer, schedule, scaler, best={"val_miou": -1.0})
+
     model.to(memory_format=torch.channels_last)
-    best = None
-    for _ in range(epochs):
-        start, total = time.perf_counter(), 0.0
-        rate = optimizer.param_groups[0]["lr"]
-        model.train()
-        for images, masks in loader:
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = model(images.to(memory_format=torch.channels_last))
-            loss = LOSSES[recipe.loss](logits.float(), masks)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if recipe.schedule == "cosine":
-                scheduler.step()
-            total += loss.item() * len(images)
-        confusion, val_loss = evaluate(model, splits.val, device="cpu", precision=torch.bfloat16)
-        row = (total / len(splits.train), val_loss, confusion.mean_iou(), rate, time.perf_counter() - start)
-        for key, value in zip(history, row, strict=True):
-            history[key].append(value)
-        if history["val_miou"][-1] == max(history["val_miou"]):
-            best = {key: value.clone() for key, value in model.state_dict().items()}
-    model.load_state_dict(best)
-    return history
+    for epoch in range(1, config.epochs + 1):
+        start, rate = time.perf_counter(), optimizer.param_groups[0]["lr"]
+        seed_epoch(loader, epoch, config.seed)
+        train_loss = train_one_epoch(state, loader, config, torch.bfloat16)
+        validation = evaluate(model, make_loader(splits.val), precision=torch.bfloat16)
+        seconds = time.perf_counter() - start
+        state.record(validation, train_loss=train_loss, learning_rate=rate, seconds=seconds)
+
+    model.load_state_dict(state.best["model"])
+    return state.history
+
+
+def train(
+    name: str, model: nn.Module, splits: Splits, epochs: int, seed: int
+) -> tuple[History, TrainingConfig]:
+    """Train a network by its own recipe for so many epochs."""
+    if name in OURS:
+        config = TrainingConfig(epochs=epochs, precision="bfloat16", seed=seed)
+        loaders = make_loader(splits.train, shuffle=True), make_loader(splits.val)
+        return fit(model, *loaders, config, device="cpu", progress=False), config
+
+    recipe = OTHERS[name][1]
+    config = TrainingConfig(
+        epochs=epochs,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        loss=recipe.loss,
+        clip_norm=1e9,  # they do not clip
+        precision="bfloat16",
+        seed=seed,
+    )
+    return train_by_recipe(model, splits, recipe, config), config
 
 
 def run(name: str, splits: dict[str, Splits], minutes: float, seed: int) -> dict:
     """Find out how many epochs fit into the time, then train so many and describe it."""
-    torch.manual_seed(seed)
-    if name in OURS:
-        build, data = OURS[name], splits["ours"]
+    LOSSES.update(OWN_LOSSES)
+    build = OURS[name] if name in OURS else OTHERS[name][0]
+    recipe = {"augmentation": "ours"} if name in OURS else asdict(OTHERS[name][1])
+    data = splits[recipe["augmentation"]]
 
-        def train(model: nn.Module, epochs: int) -> History:
-            config = TrainingConfig(epochs=epochs, mixed_precision=True, seed=seed)
-            return fit(model, data.train, data.val, config, device="cpu", progress=False)
+    timing, _ = train(name, build(), data, 2, seed)
+    epochs = max(1, int(60 * minutes / min(timing["seconds"])))
 
-        settings = {"recipe": asdict(TrainingConfig(mixed_precision=True, seed=seed)) | {"epochs": "as fit"}}
-    else:
-        build, recipe = OTHERS[name]
-        data = splits[recipe.augmentation]
-
-        def train(model: nn.Module, epochs: int) -> History:
-            return train_by_recipe(model, data, recipe, epochs, seed)
-
-        settings = {"recipe": asdict(recipe)}
-    epochs = max(1, int(60 * minutes / min(train(build(), 2)["seconds"])))
     torch.manual_seed(seed)
     model = build()
-    record = record_run(name, model, data, seed, settings | {"minutes": minutes}, lambda: train(model, epochs))
-    pairs = len(data.train)
-    record["images_per_second"] = round(pairs * epochs / sum(record["history"]["seconds"]), 1)
-    return add_test_scores(record, model, data)
+    history, config = train(name, model, data, epochs, seed)
+    settings = {"recipe": recipe, "minutes": minutes}
+    record = make_record(name, model, data, history, config, settings)
+    speed = len(data.train) * epochs / sum(history["seconds"])
+    return add_test_scores(record | {"images_per_second": round(speed, 1)}, model, data)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = options_of(__doc__, seeds=(0,))
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--names", nargs="+", default=[*OURS, *OTHERS])
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="of records; helpers/records makes README's tables")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     source = find_dataset()
     out = options.out or own_records(source)
-    augmentations = {"ours": default_augmentation(), "none": None, "turns by 90 degrees": TURN}
-    splits = {name: load_splits(source, SIZE, augment) for name, augment in augmentations.items()}
-    for seed in options.seeds:
-        for name in options.names:
-            path = record_path(name, seed, "models", out)
-            if path.is_file():
-                print(f"skipped: {path} exists", flush=True)
-                continue
-            record = run(name, splits, options.minutes, seed)
-            print(save_record(record, "models", out), record["test"]["miou"], flush=True)
+    splits = {name: load_splits(source, SIZE, augment) for name, augment in AUGMENTATIONS.items()}
+    make_missing_records(
+        "models",
+        options.names or [*OURS, *OTHERS],
+        options.seeds,
+        out,
+        lambda name, seed: run(name, splits, options.minutes, seed),
+    )
     print(models_table(load_records("models", out)))
 
 
