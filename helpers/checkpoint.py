@@ -41,10 +41,7 @@ def shipped_weights(source: PetFolder) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file.
-
-    Shipped files are compared with their SHA-256 first.
-    """
+    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
