@@ -22,15 +22,21 @@ def test_error_agrees_with_torchmetrics(logits, bins):
     target = torch.randint(3, (4, 32, 32))
     target[:, :4] = 255
     probabilities = logits.softmax(dim=1)
-    theirs = multiclass_calibration_error(probabilities, target, num_classes=3, n_bins=bins, ignore_index=255)
-    assert reliability(probabilities, target, bins).error() == pytest.approx(theirs.item(), abs=1e-5)
+    theirs = multiclass_calibration_error(
+        probabilities, target, num_classes=3, n_bins=bins, ignore_index=255
+    )
+    assert reliability(probabilities, target, bins).error() == pytest.approx(
+        theirs.item(), abs=1e-5
+    )
 
 
 def test_an_honest_network_lies_on_the_diagonal(logits):
     probabilities = logits.softmax(dim=1)
     result = reliability(probabilities, drawn_from(probabilities), bins=6)
     assert result.error() < 0.03
-    assert result.count.sum() == 4 * 32 * 32 and result.count[:2].sum() == 0  # of 3 classes the best has over 1/3
+    assert (
+        result.count.sum() == 4 * 32 * 32 and result.count[:2].sum() == 0
+    )  # of 3 classes the best has over 1/3
     assert result.accuracy[:2].isnan().all()
 
 

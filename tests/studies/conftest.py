@@ -1,0 +1,9 @@
+import pytest
+
+
+@pytest.fixture(scope="package", autouse=True)
+def own_home(tmp_path_factory):
+    """Caches and runs of these tests stay out of the clone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNET_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

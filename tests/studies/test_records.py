@@ -1,0 +1,158 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from helpers.data import SegmentationDataset
+from helpers.model import UNet
+from helpers.studies import records
+from helpers.studies.experiments import fewer_pairs
+from helpers.studies.records import (
+    RECORDS,
+    commit,
+    load_records,
+    make_record,
+    save_record,
+    split_hash,
+)
+from helpers.training import TrainingConfig
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def record_of(splits, precision="auto", epochs=2, done=2):
+    """What a run leaves: of `epochs` planned, `done` were finished."""
+    history = {"seconds": [1.0] * done, "val_miou": [0.123456789] * done}
+    config = TrainingConfig(epochs=epochs, precision=precision, seed=3)
+    model = UNet(base_channels=4, depth=2)
+    return make_record("1/2 of it", model, splits, history, config, {"batch_size": 16}, val={})
+
+
+def test_a_record_survives_saving(splits, tmp_path):
+    record = record_of(splits)
+    path = save_record(record, "study", tmp_path)
+    assert path == records.record_path("1/2 of it", 3, "study", tmp_path)
+    assert [p.name for p in path.parent.iterdir()] == ["1-2-of-it-3.json"]
+    assert load_records("study", tmp_path) == [record]
+    assert record["history"]["val_miou"] == [0.1235] * 2  # four digits
+    with pytest.raises(FileNotFoundError, match="holds no records: the scripts in tests"):
+        load_records("none", tmp_path)
+
+
+def test_a_run_that_was_stopped_is_no_record(splits, tmp_path):
+    with pytest.raises(ValueError, match="was stopped after 1 of 2 epochs"):
+        save_record(record_of(splits, done=1), "study", tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_an_unwritable_record_leaves_nothing(splits, tmp_path):
+    with pytest.raises(TypeError):
+        save_record(record_of(splits) | {"bad": object()}, "study", tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_validation_scores_are_a_full_report(splits):
+    history = {"seconds": [1.0]}
+    made = make_record("net", UNet(base_channels=4), splits, history, TrainingConfig(epochs=1))
+    assert made["val"]["images"] == len(splits.val) and 0 < made["val"]["miou"] < 1
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_a_record_names_what_was_used(splits, precision, monkeypatch):
+    """Trained on the CPU, although there is a GPU that "auto" would have taken."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU")
+    record = record_of(splits, precision)
+    assert re.fullmatch(r"cpu, \S+, \d+ threads", record["device"])
+    assert record["precision"] == ("bfloat16" if precision == "bfloat16" else "float32")
+    assert record["settings"]["training"]["precision"] == precision
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_named(splits):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    model = UNet(base_channels=4, depth=2).to("cuda")
+    made = make_record("net", model, splits, {"seconds": []}, TrainingConfig(epochs=1), val={})
+    assert made["device"] == torch.cuda.get_device_name() and made["precision"] != "float32"
+
+
+def git(folder, *command):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    done = subprocess.run(
+        ["git", "-C", str(folder), *who, *command], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Somebody's repository, with a package installed into it that it does not track."""
+    git(tmp_path, "init", "-q")
+    package = tmp_path / ".venv" / "helpers"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / "own.py").touch()
+    git(tmp_path, "add", "own.py")
+    git(tmp_path, "commit", "-q", "-m", "own")
+    return tmp_path
+
+
+def test_the_commit_is_not_that_of_the_current_folder(project, monkeypatch):
+    before = commit()
+    monkeypatch.chdir(project)
+    assert commit() == before and git(project, "rev-parse", "HEAD")[:12] not in commit()
+
+
+def test_the_commit_is_not_that_of_a_repository_around_an_installed_package(project):
+    package = project / ".venv" / "helpers"
+    assert commit(package) == "unknown"
+    assert commit(project / "missing") == "unknown"
+
+    # One that tracks the package is its clone.
+    git(project, "add", "-f", ".venv")
+    git(project, "commit", "-q", "-m", "package")
+    head = git(project, "rev-parse", "HEAD")[:12]
+    assert commit(package) == head
+    (package / "__init__.py").write_text("changed = True\n")
+    assert commit(package) == f"{head}-dirty"
+
+
+def test_split_hash_tells_roles_apart(splits):
+    assert split_hash(splits) == split_hash(splits._replace(train=fewer_pairs(splits.train, 1)))
+    swapped = splits._replace(train=splits.val, val=splits.train)
+    assert split_hash(swapped) != split_hash(splits)
+    less = SegmentationDataset(splits.train.pairs, splits.train.indices[1:])
+    assert split_hash(splits._replace(train=less)) != split_hash(splits)
+
+
+def test_the_edition_is_that_of_the_package():
+    version = re.search(r'^version = "(\d+\.\d+)', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert version and records.EDITION == version[1]
+
+
+FRACTIONS = ("1/4 of the pairs", "1/2 of the pairs")
+
+
+@pytest.mark.parametrize("folder", sorted(RECORDS.iterdir()), ids=lambda folder: folder.name)
+def test_shipped_records_are_complete_and_comparable(folder):
+    """Runs of one study were made on the same pairs, by committed code, to their last epoch."""
+    study = load_records(folder.name)
+    whole = [record for record in study if record["name"] not in FRACTIONS]
+    assert len({(r.get("dataset"), r.get("split_hash"), r["edition"]) for r in whole}) == 1
+
+    for record in study:
+        assert record["commit"] != "unknown" and not record["commit"].endswith("-dirty")
+        assert len(json.dumps(record)) < 60_000
+        path = records.record_path(record["name"], record["seed"], folder.name)
+        assert json.loads(path.read_text()) == record
+        planned = record.get("settings", {}).get("training", {}).get("epochs", 0)
+        assert len(record.get("history", {}).get("seconds", ())) >= planned
+
+        # Weights of edition 0.2 saw other drawings than today's.
+        begun = record.get("settings", {}).get("experiment", {}).get("pretrained")
+        if record["edition"] == "0.2" and (begun or "synthetic" in record["name"]):
+            assert "drawings of edition 0.2" in record["note"]
