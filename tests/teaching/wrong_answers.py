@@ -83,7 +83,7 @@ WRONG = {
         ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
     ],
-    "02.1": [("share = 0.6", "is photo"), ("share = 0.1", "shorter one")],
+    "02.1": [("padding = 0.6", "is photo"), ("padding = 0.1", "shorter one")],
     "02.2": [
         (
             "def random_flip(image, mask):\n"
