@@ -1,223 +1,575 @@
+import copy
 import math
-from dataclasses import replace
+import random
+import warnings
 
 from helpers.checkpoint import read_checkpoint
-from helpers.data import SegmentationDataset
-from helpers.inference import evaluate, pick_device, pick_precision
-from helpers.losses import LOSSES
+from helpers.constants import IGNORE_INDEX
+from helpers.data import SegmentationDataset, describe, make_loader
+from helpers.inference import evaluate
+from helpers.losses import LOSSES, cross_entropy_and_dice
 from helpers.model import UNet
-from helpers.training import TrainingConfig, fit
+from helpers.training import TrainingConfig, TrainingState, fit, train_one_epoch
+from helpers.transforms import default_augmentation
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, Dataset
 
-
-def small() -> UNet:
-    torch.manual_seed(1)
-    return UNet(base_channels=4, depth=2)
-
-
-QUICK = TrainingConfig(epochs=4, batch_size=8)
+QUICK = TrainingConfig(epochs=4)
+NUMBERS = ("train_loss", "val_loss", "val_miou", "learning_rate")
 
 
 def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_overfits_one_batch(splits):
-    """The whole chain can learn: eight pairs are learned by heart."""
-    few = SegmentationDataset(splits.train.pairs, splits.train.indices[:8])
-    torch.manual_seed(0)
-    model = UNet(base_channels=8, depth=3)
-    history = fit(model, few, few, TrainingConfig(epochs=120, batch_size=8, learning_rate=1e-2), device="cpu")
-    assert history["train_loss"][0] > 0.8
-    assert evaluate(model, few, device="cpu").confusion.mean_iou() > 0.9
+@pytest.fixture
+def data(pairs):
+    """Eight discs to train on, augmented, and four to validate on."""
+    train = SegmentationDataset(pairs, list(range(8)), default_augmentation())
+    return train, SegmentationDataset(pairs, list(range(8, 12)))
 
 
-def test_initial_loss_is_near_ln_3(splits):
-    assert evaluate(small(), splits.val, device="cpu").loss == pytest.approx(math.log(3), abs=0.35)
+@pytest.fixture
+def loaders(data):
+    train, val = data
+    return make_loader(train, 3, shuffle=True), make_loader(val, 3)
 
 
-@pytest.mark.parametrize("loss", ["ce", "dice", "ce+dice"])
-@pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
-def test_every_setting_learns(splits, loss, schedule):
-    config = TrainingConfig(epochs=3, batch_size=8, loss=loss, schedule=schedule, learning_rate=1e-2)
-    history = fit(small(), splits.train, splits.val, config, device="cpu")
-    assert history["train_loss"][-1] < history["train_loss"][0]
-    assert history["learning_rate"][-1] < max(history["learning_rate"])
+@pytest.fixture
+def train(loaders):
+    """`fit` on the CPU, quietly."""
+
+    def run(model, train_loader=None, config=QUICK, **options):
+        options = {"device": "cpu", "progress": False} | options
+        return fit(model, train_loader or loaders[0], loaders[1], config, **options)
+
+    return run
 
 
-def test_mixed_precision_on_a_cpu_stays_close(splits):
-    plain = fit(small(), splits.train, splits.val, QUICK, device="cpu")
-    mixed = fit(
-        small(), splits.train, splits.val, TrainingConfig(epochs=4, batch_size=8, mixed_precision=True), device="cpu"
-    )
-    assert mixed["train_loss"] != plain["train_loss"]
-    assert mixed["train_loss"][-1] == pytest.approx(plain["train_loss"][-1], rel=0.1)
+class Breaks:
+    """A loader that raises an error in place of its n-th batch, counted over all epochs."""
 
-
-def test_keeps_the_best_weights(splits, tmp_path):
-    model = small()
-    history = fit(model, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path)
-    best = read_checkpoint(tmp_path / "best.pt")
-    assert best["val_miou"] == max(history["val_miou"]) and best["trained_on"] == "sketch"
-    assert same(best["model"], model.state_dict())
-    assert evaluate(model, splits.val, device="cpu").confusion.mean_iou() == pytest.approx(best["val_miou"], abs=1e-6)
-
-
-class _Stop:
-    """A dataset that is interrupted after so many batches."""
-
-    def __init__(self, dataset, batches, error=KeyboardInterrupt):
-        self.dataset, self.left, self.error = dataset, batches, error
-        self.pairs, self.names = dataset.pairs, dataset.names
+    def __init__(self, loader, batches, error=KeyboardInterrupt):
+        self.loader, self.left, self.error = loader, batches, error
+        self.dataset, self.generator = loader.dataset, loader.generator
 
     def __len__(self):
-        return len(self.dataset)
+        return len(self.loader)
 
-    def __getitems__(self, positions):
-        self.left -= 1
-        if self.left < 0:
-            raise self.error
-        return self.dataset.__getitems__(positions)
-
-
-def test_resume_equals_an_uninterrupted_run_bit_for_bit(splits, tmp_path, capsys):
-    whole = small()
-    expected = fit(whole, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path / "whole")
-    steps = -(-len(splits.train) // QUICK.batch_size)
-    first = small()
-    cut = _Stop(splits.train, 2 * steps + 1)  # in the third epoch, after some of its steps
-    history = fit(first, cut, splits.val, QUICK, device="cpu", folder=tmp_path)
-    assert "2 of 4 epochs are finished" in capsys.readouterr().out
-    assert history["train_loss"] == expected["train_loss"][:2]
-    torch.manual_seed(99)  # another session: other random numbers, other initial weights
-    second = UNet(base_channels=4, depth=2)
-    history = fit(second, splits.train, splits.val, QUICK, device="cpu", folder=tmp_path, resume=True)
-    for key in ("train_loss", "val_loss", "val_miou", "learning_rate"):
-        assert history[key] == expected[key]
-    assert same(second.state_dict(), whole.state_dict())
-    last = [read_checkpoint(folder / "last.pt") for folder in (tmp_path / "whole", tmp_path)]
-    assert same(last[0]["model"], last[1]["model"])  # not only the best weights, which may be early ones
+    def __iter__(self):
+        for batch in self.loader:
+            self.left -= 1
+            if self.left < 0:
+                raise self.error
+            yield batch
 
 
-def test_stopped_in_the_first_epoch_leaves_a_usable_checkpoint(splits, tmp_path):
-    history = fit(small(), _Stop(splits.train, 1), splits.val, QUICK, device="cpu", folder=tmp_path)
-    assert history["train_loss"] == []
-    history = fit(small(), splits.train, splits.val, QUICK, device="cpu", folder=tmp_path, resume=True)
-    assert history["train_loss"] == fit(small(), splits.train, splits.val, QUICK, device="cpu")["train_loss"]
+class TestLearns:
+    def test_overfits_one_batch(self, pairs):
+        """The whole chain can learn: eight pairs are learned by heart."""
+        few = make_loader(SegmentationDataset(pairs, list(range(8))), 8)
+        torch.manual_seed(0)
+        model = UNet(base_channels=8, depth=2)
+        config = TrainingConfig(epochs=60, learning_rate=1e-2)
+        history = fit(model, few, few, config, device="cpu", progress=False)
+        assert history["train_loss"][0] > 1 > 0.2 > history["train_loss"][-1]
+        assert evaluate(model, few).confusion.mean_iou() > 0.9
+
+    def test_the_initial_loss_is_near_ln_3(self, loaders, small):
+        assert evaluate(small(), loaders[1]).loss == pytest.approx(math.log(3), abs=0.35)
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_with_every_loss_and_one_cycle_of_the_learning_rate(self, train, small, loss):
+        config = TrainingConfig(epochs=6, loss=loss, learning_rate=1e-2)
+        history = train(small(), config=config)
+        assert history["train_loss"][-1] < history["train_loss"][0]
+        rates = history["learning_rate"]
+        assert rates[0] == pytest.approx(1e-2 / 25) and max(rates) <= 1e-2
+        assert rates.index(max(rates)) == 2 and rates[-1] < 2e-3
+
+    def test_in_bfloat16_it_stays_close(self, train, small):
+        plain = train(small())
+        mixed = train(small(), config=TrainingConfig(epochs=4, precision="bfloat16"))
+        assert mixed["train_loss"] != plain["train_loss"]
+        assert mixed["train_loss"] == pytest.approx(plain["train_loss"], rel=0.1)
 
 
-def test_loss_that_is_not_finite_stops_at_once_and_keeps_what_was_finished(splits, tmp_path, monkeypatch):
-    real = LOSSES[QUICK.loss]
-    steps = iter(range(10**6))
-    first_epoch = -(-len(splits.train) // QUICK.batch_size)
+class TestOneEpoch:
+    """The pass is what notebook 04 builds: nothing more, nothing less."""
 
-    def breaks_in_the_second_epoch(logits, target):
-        return real(logits, target) * (math.nan if next(steps) > first_epoch else 1)
+    def start(self, model, config=QUICK, steps=12, precision=None):
+        return TrainingState.start(model, config, steps, precision)
 
-    monkeypatch.setitem(LOSSES, QUICK.loss, breaks_in_the_second_epoch)
-    with pytest.raises(FloatingPointError, match=r"nan in epoch 2, step 1: try a learning_rate below 0\.003"):
-        fit(small(), splits.train, splits.val, QUICK, device="cpu", folder=tmp_path)
-    last = read_checkpoint(tmp_path / "last.pt")
-    assert len(last["history"]["train_loss"]) == 1
-    assert same(last["model"], read_checkpoint(tmp_path / "best.pt")["model"])
-    assert all(torch.isfinite(value).all() for value in last["model"].values())
+    @pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16])
+    def test_two_equal_a_plain_loop_bit_for_bit(self, loaders, small, precision):
+        config, batches = TrainingConfig(clip_norm=0.5), list(loaders[0])
+        ours = self.start(small(), config, steps=6, precision=precision)
+        losses = [train_one_epoch(ours, batches, config, precision) for _ in range(2)]
 
+        model = small().train()
+        optimizer = AdamW(model.parameters(), lr=3e-3, weight_decay=1e-2)
+        schedule = OneCycleLR(optimizer, 3e-3, total_steps=6)
+        scaler = torch.amp.GradScaler("cpu", enabled=precision is torch.float16)
+        expected = []
+        for _ in range(2):
+            total = 0.0
+            for images, masks in batches:
+                images = images.to(memory_format=torch.channels_last)
+                with torch.autocast("cpu", precision, enabled=precision is not None):
+                    logits = model(images)
+                loss = cross_entropy_and_dice(logits, masks)
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+                scaler.step(optimizer)
+                scaler.update()
+                schedule.step()
+                total += loss.item() * len(images)
+            expected.append(total / 8)
 
-def test_resume_refuses_another_model_or_config(splits, tmp_path):
-    fit(small(), splits.train, splits.val, TrainingConfig(epochs=1, batch_size=8), device="cpu", folder=tmp_path)
-    for model, config, part in (
-        (UNet(base_channels=8, depth=2), TrainingConfig(epochs=1, batch_size=8), "model_config"),
-        (small(), TrainingConfig(epochs=2, batch_size=8), "config"),
-    ):
-        with pytest.raises(ValueError, match=rf"last\.pt was made with {part} .* train with resume=False"):
-            fit(model, splits.train, splits.val, config, device="cpu", folder=tmp_path, resume=True)
-    fewer = SegmentationDataset(splits.train.pairs, splits.train.indices[:8])
-    with pytest.raises(ValueError, match=r"last\.pt was made with data .* not .*'training_pairs': 8"):
-        fit(
-            small(),
-            fewer,
-            splits.val,
-            TrainingConfig(epochs=1, batch_size=8),
-            device="cpu",
-            folder=tmp_path,
-            resume=True,
+        assert same(ours.model.state_dict(), model.state_dict())
+        assert losses == pytest.approx(expected, rel=1e-6)
+
+    def test_leaves_the_model_in_training_mode(self, loaders, small):
+        state = self.start(small().eval())
+        train_one_epoch(state, loaders[0], QUICK)
+        assert state.model.training
+
+    @pytest.mark.parametrize("precision", [None, torch.float16])
+    def test_gradients_are_clipped_in_their_own_scale(self, loaders, small, precision):
+        config, norms = TrainingConfig(clip_norm=0.01), []
+
+        def norm(model, loss):
+            gradients = [p.grad.flatten() for p in model.parameters()]
+            norms.append(torch.cat(gradients).norm().item())
+
+        state = self.start(small(), config, precision=precision)
+        train_one_epoch(state, loaders[0], config, precision, after_step=norm)
+        assert len(norms) == 3 and norms == pytest.approx([0.01] * 3, rel=1e-3)
+        norms.clear()
+        train_one_epoch(state, loaders[0], TrainingConfig(clip_norm=1e6), precision, norm)
+        assert min(norms) > 0.011
+
+    def test_an_overflow_in_float16_leaves_the_step_out(self, loaders, small):
+        state = self.start(small(), precision=torch.float16)
+        batch, before = next(iter(loaders[0])), copy.deepcopy(state.model.state_dict())
+        state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**60})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch on a schedule that begins without a step
+            train_one_epoch(state, [batch], QUICK, torch.float16)
+        weights = dict(state.model.named_parameters())
+        assert all(torch.equal(weights[name], before[name]) for name in weights)
+        assert state.scaler.get_scale() == 2.0**59
+
+        state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 2.0**10})
+        train_one_epoch(state, [batch], QUICK, torch.float16)
+        assert not any(torch.equal(weights[name], before[name]) for name in weights)
+
+    def test_the_scaler_is_on_in_float16_alone(self, small):
+        on = [self.start(small(), precision=p).scaler.is_enabled() for p in (torch.float16, None)]
+        assert on == [True, False]
+        assert not self.start(small(), precision=torch.bfloat16).scaler.is_enabled()
+
+    def test_does_not_wait_for_the_device_between_steps(self, loaders, small):
+        """No number is read from a tensor until the last step is done.
+
+        On a GPU, reading one waits for all that was asked of it. Two reads that are none there are
+        kept out: AdamW's count of steps, which lies on the CPU, and the range check of `one_hot`,
+        which torch makes on the CPU alone. Below is the test of a whole step, for a GPU.
+        """
+        model, reads, steps = small(), [], []
+        optimizer = SGD(model.parameters(), lr=0.1)
+        schedule, scaler = LambdaLR(optimizer, lambda step: 1), torch.amp.GradScaler(enabled=False)
+
+        class Watch(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                if function is torch.ops.aten._local_scalar_dense.default:
+                    reads.append(len(steps))
+                return function(*args, **(kwargs or {}))
+
+        batches = list(loaders[0])
+        with Watch():
+            state = TrainingState(model, optimizer, schedule, scaler)
+            hook = lambda model, loss: steps.append(loss)  # noqa: E731
+            train_one_epoch(state, batches, TrainingConfig(loss="ce"), after_step=hook)
+        assert len(steps) == 3 and set(reads) == {3}  # the last reads: are all losses finite?
+
+    def test_the_mean_loss_is_that_of_a_sample(self, loaders, small, monkeypatch):
+        values = iter([1.0, 2.0, 6.0])
+        monkeypatch.setitem(LOSSES, "dice", lambda logits, masks: logits.sum() * 0 + next(values))
+        config = TrainingConfig(loss="dice")
+        mean = train_one_epoch(self.start(small(), config), loaders[0], config)
+        assert mean == pytest.approx((3 * 1 + 3 * 2 + 2 * 6) / 8)
+
+    def test_a_hook_keeps_a_moving_average(self, loaders, small):
+        """An EMA of the weights, without any change to the loop."""
+        model, seen = small(), []
+        average = torch.optim.swa_utils.AveragedModel(
+            model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9)
         )
 
+        def hook(trained, loss):
+            average.update_parameters(trained)
+            seen.append((trained.head.bias.detach().clone(), loss))
 
-def test_resume_refuses_other_pairs_and_names_only_what_differs(splits, tmp_path):
-    once = TrainingConfig(epochs=1, batch_size=8)
-    first, second = (SegmentationDataset(splits.train.pairs, rows) for rows in splits.train.indices[:16].split(8))
-    fit(small(), first, splits.val, once, device="cpu", folder=tmp_path)
-    with pytest.raises(ValueError, match=r"made with data \{'names': '\w+'\}, not \{'names': '\w+'\}: use the same"):
-        fit(small(), second, splits.val, once, device="cpu", folder=tmp_path, resume=True)
-    with pytest.raises(ValueError, match=r"config \{'epochs': 1\}, not \{'epochs': 2\}: .*cannot be made longer"):
-        longer = TrainingConfig(epochs=2, batch_size=8)
-        fit(small(), first, splits.val, longer, device="cpu", folder=tmp_path, resume=True)
-
-
-def test_nothing_to_train_or_validate_on_is_refused_before_training(splits, tmp_path):
-    none = SegmentationDataset(splits.val.pairs, [])
-    for train, val, part in ((none, splits.val, "training"), (splits.train, none, "validation")):
-        with pytest.raises(ValueError, match=f"no {part} pairs"):
-            fit(small(), train, val, QUICK, device="cpu", folder=tmp_path)
-    assert not list(tmp_path.iterdir())
+        fit(model, *loaders, QUICK, device="cpu", progress=False, after_step=hook)
+        expected = seen[0][0]
+        for bias, _ in seen[1:]:
+            expected = 0.9 * expected + 0.1 * bias
+        assert len(seen) == 12 and all(not loss.requires_grad for _, loss in seen)
+        assert torch.allclose(average.module.head.bias, expected, atol=1e-6)
 
 
-def test_validation_masks_that_are_ignored_altogether_stop_the_run(splits):
-    pairs = replace(splits.val.pairs, masks=torch.full_like(splits.val.pairs.masks, 255))
-    with pytest.raises(ValueError, match="no pixel of the validation masks counts"):
-        fit(small(), splits.train, SegmentationDataset(pairs, [0, 1]), QUICK, device="cpu")
+class Foreign(Dataset):
+    """As torchvision's VOCSegmentation with transforms: tensors, and neither source nor breeds."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        mask = torch.randint(4, (16, 16), generator=generator)
+        mask[:2] = IGNORE_INDEX
+        return torch.randn(3, 16, 16, generator=generator), mask
 
 
-def test_devices_and_folders_may_be_given_as_text_or_objects(splits, tmp_path):
-    once, few = TrainingConfig(epochs=1, batch_size=8), SegmentationDataset(splits.val.pairs, [0, 1])
-    fit(small(), few, few, once, device=torch.device("cpu"), folder=str(tmp_path / "run"))
-    assert (tmp_path / "run" / "best.pt").is_file()
+class TestAnyLoaders:
+    def test_a_list_of_two_batches(self, small):
+        batches = [(torch.randn(n, 3, 8, 8), torch.randint(3, (n, 8, 8))) for n in (4, 2)]
+        history = fit(small(), batches, batches[:1], QUICK, device="cpu", progress=False)
+        assert [len(history[key]) for key in (*NUMBERS, "seconds")] == [4] * 5
+        assert history["train_loss"][-1] < history["train_loss"][0]
+
+    def test_a_foreign_dataset_with_other_classes(self, small, tmp_path):
+        loader, model = DataLoader(Foreign(6), 4, shuffle=True), small(num_classes=4)
+        history = fit(
+            model,
+            loader,
+            DataLoader(Foreign(3)),
+            QUICK,
+            device="cpu",
+            folder=tmp_path,
+            progress=False,
+        )
+        assert history["train_loss"][-1] < history["train_loss"][0]
+        scored = evaluate(model, DataLoader(Foreign(3), 2))
+        assert scored.confusion.matrix.sum() == 3 * 14 * 16
+        assert scored.confusion.matrix.shape == (4, 4)
+
+    def test_their_order_is_part_of_a_resumed_run_too(self, small, tmp_path):
+        def run(loader, **options):
+            model, val, quiet = small(num_classes=4), DataLoader(Foreign(3)), {"progress": False}
+            return fit(model, loader, val, QUICK, device="cpu", **quiet, **options)
+
+        loader = DataLoader(Foreign(6), 2, shuffle=True)  # no generator of its own
+        expected = run(loader)
+        run(Breaks(loader, 7), folder=tmp_path, interruptible=True)
+        resumed = run(loader, folder=tmp_path, resume=True)
+        assert resumed["train_loss"] == expected["train_loss"]
+
+    def test_nothing_to_train_or_validate_on_is_refused_first(
+        self, pairs, loaders, small, tmp_path
+    ):
+        none = make_loader(SegmentationDataset(pairs, []))
+        for train, val in ((none, loaders[1]), (loaders[0], none), ([], loaders[1])):
+            with pytest.raises(ValueError, match="nothing to train or to validate on"):
+                fit(small(), train, val, QUICK, device="cpu", folder=tmp_path)
+        assert not list(tmp_path.iterdir())
 
 
-def test_evaluation_does_not_depend_on_batches_or_mode(splits):
-    model = small().train()
-    a, b = (evaluate(model, splits.val, size, device="cpu") for size in (1, 7))
-    assert torch.equal(a.confusion.per_image, b.confusion.per_image)
-    assert a.loss == pytest.approx(b.loss, rel=1e-5)
-    assert len(a.confusion.per_image) == len(splits.val)
+class TestBest:
+    def test_the_model_ends_with_the_best_weights(self, train, loaders, small, tmp_path):
+        model = small()
+        history = train(model, folder=tmp_path)
+        best = read_checkpoint(tmp_path / "best.pt")
+        assert best["val_miou"] == max(history["val_miou"])
+        assert best["epoch"] == history["val_miou"].index(best["val_miou"]) + 1
+        assert same(best["model"], model.state_dict())
+        assert evaluate(model, loaders[1]).confusion.mean_iou() == best["val_miou"]
+
+    def test_a_later_worse_epoch_does_not_replace_them(self, train, loaders, small):
+        """A hook spoils the weights from the third epoch on."""
+        model, steps = small(), iter(range(1, 99))
+
+        def spoil(model, loss):
+            if next(steps) > 6:
+                nn.init.zeros_(model.head.weight)
+
+        history = train(model, after_step=spoil)
+        assert max(history["val_miou"]) == max(history["val_miou"][:2])
+        assert evaluate(model, loaders[1]).confusion.mean_iou() == max(history["val_miou"])
+
+    def test_what_is_known_travels_with_them(self, train, data, small, tmp_path):
+        train(small(), folder=str(tmp_path / "run"), about=describe(*data))
+        best = read_checkpoint(tmp_path / "run" / "best.pt")
+        assert best["dataset"] == "discs" and best["class_names"][2] == "border"
+        assert best["config"]["learning_rate"] == 3e-3 and best["precision"] == "float32"
+        assert best["device"] == "cpu" and best["model_config"]["depth"] == 2
+
+    def test_validation_masks_that_are_ignored_whole_stop_the_run(self, loaders, small):
+        val = [(torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), IGNORE_INDEX))]
+        with pytest.raises(ValueError, match="no pixel of the validation masks counts"):
+            fit(small(), loaders[0], val, QUICK, device="cpu", progress=False)
 
 
-@pytest.mark.parametrize("setting", [{"loss": "focal"}, {"schedule": "steps"}, {"epochs": 0}])
-def test_bad_settings_are_refused(setting):
-    with pytest.raises(ValueError, match=next(iter(setting))):
-        TrainingConfig(**setting)
+class TestInterrupted:
+    def test_raises_again_so_that_a_script_stops(self, train, loaders, small, tmp_path, capsys):
+        model = small()
+        with pytest.raises(KeyboardInterrupt):
+            train(model, Breaks(loaders[0], 7), folder=tmp_path)
+        assert "Interrupted: 2 of 4 epochs are finished" in capsys.readouterr().out
+        assert same(model.state_dict(), read_checkpoint(tmp_path / "best.pt")["model"])
+        assert read_checkpoint(tmp_path / "last.pt")["epoch"] == 2
+
+    def test_in_a_notebook_it_ends_early_and_says_so(self, train, loaders, small, capsys):
+        model, whole = small(), train(small())
+        history = train(model, Breaks(loaders[0], 7), interruptible=True)
+        assert "Interrupted: 2 of 4 epochs are finished" in capsys.readouterr().out
+        assert history["train_loss"] == whole["train_loss"][:2]
+        miou = evaluate(model, loaders[1]).confusion.mean_iou()
+        assert miou == max(history["val_miou"])
+
+    def test_in_the_first_epoch_leaves_the_first_weights(self, train, loaders, small, tmp_path):
+        model = small()
+        history = train(model, Breaks(loaders[0], 1), folder=tmp_path, interruptible=True)
+        assert history == {} and same(model.state_dict(), small().state_dict())
+        resumed = train(small(), folder=tmp_path, resume=True)
+        assert resumed["train_loss"] == train(small())["train_loss"]
+
+    def test_other_errors_keep_the_best_weights_too(self, train, loaders, small, tmp_path):
+        model = small()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            broken = Breaks(loaders[0], 7, RuntimeError("out of memory"))
+            train(model, broken, folder=tmp_path, interruptible=True)
+        assert same(model.state_dict(), read_checkpoint(tmp_path / "best.pt")["model"])
+
+    def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_finished(
+        self, train, small, tmp_path, monkeypatch
+    ):
+        real, steps = LOSSES["ce+dice"], iter(range(99))
+
+        def breaks(logits, target):
+            return real(logits, target) * (math.nan if next(steps) == 4 else 1)
+
+        monkeypatch.setitem(LOSSES, "ce+dice", breaks)
+        with pytest.raises(FloatingPointError, match=r"nan in epoch 2, step 1: try a lower"):
+            train(small(), folder=tmp_path)
+        last = read_checkpoint(tmp_path / "last.pt")
+        assert last["epoch"] == len(last["history"]["train_loss"]) == 1
+        assert all(torch.isfinite(value).all() for value in last["model"].values())
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_no_gpu_where_one_is_asked_for():
-    with pytest.raises(RuntimeError, match=r"'cuda' was asked for.*use 'auto' or 'cpu'"):
-        pick_device("cuda")
-    assert pick_device("cpu").type == "cpu"
+class TestResume:
+    @pytest.mark.parametrize("precision", ["float32", "float16"])
+    def test_equals_an_uninterrupted_run_bit_for_bit(
+        self, train, loaders, small, tmp_path, precision
+    ):
+        config = TrainingConfig(epochs=4, precision=precision)
+        whole = small()
+        expected = train(whole, config=config, folder=tmp_path / "whole")
+        cut = {"folder": tmp_path / "cut", "interruptible": True}
+        train(small(), Breaks(loaders[0], 7), config, **cut)  # in the third epoch
+
+        second = small(seed=99)  # another session: other weights, other random numbers
+        history = train(second, config=config, folder=tmp_path / "cut", resume=True)
+        assert {key: history[key] for key in NUMBERS} == {key: expected[key] for key in NUMBERS}
+        assert same(second.state_dict(), whole.state_dict())
+        a, b = (read_checkpoint(tmp_path / run / "last.pt") for run in ("whole", "cut"))
+        assert same(a["model"], b["model"]) and a["scaler"] == b["scaler"]
+
+    def test_workers_may_change_and_no_bit_does(self, train, data, loaders, small, tmp_path):
+        expected, folder = train(small()), {"folder": tmp_path, "interruptible": True}
+        cut = Breaks(make_loader(data[0], 3, shuffle=True, num_workers=2), 7)
+        train(small(), cut, **folder, about=describe(*data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            history = train(small(), **folder, resume=True, about=describe(*data))
+        assert history["train_loss"] == expected["train_loss"]
+        assert history["val_miou"] == expected["val_miou"]
+
+    def test_every_generator_goes_on(self, pairs, loaders, small, tmp_path):
+        """An own hook that draws from NumPy, Python and torch sees what it would have seen."""
+
+        def run(steps=99, **options):
+            drawn = []
+
+            def draw(model, loss):
+                drawn.append((np.random.rand(), random.random(), torch.rand(()).item()))
+
+            cut = Breaks(loaders[0], steps)
+            options = {"device": "cpu", "progress": False, "interruptible": True} | options
+            fit(small(), cut, loaders[1], QUICK, after_step=draw, **options)
+            return drawn
+
+        expected = run()
+        run(steps=6, folder=tmp_path)
+        assert run(folder=tmp_path, resume=True) == expected[6:]
+        assert len(set(expected)) == 12
+
+    def test_of_a_finished_run_trains_no_more(self, train, small, tmp_path):
+        model = small()
+        expected = train(model, folder=tmp_path)
+        again = small(seed=9)
+        assert train(again, folder=tmp_path, resume=True) == expected
+        assert same(again.state_dict(), model.state_dict())
+
+    @pytest.mark.parametrize("first", ["float32", "bfloat16", "float16"])
+    @pytest.mark.parametrize("second", ["float32", "bfloat16", "float16"])
+    def test_in_another_precision_goes_on_with_a_warning(
+        self, train, loaders, small, tmp_path, first, second
+    ):
+        """A run of a CPU, or in bfloat16, goes on in float16: on a T4, for example."""
+        configs = (TrainingConfig(epochs=2, precision=name) for name in (first, second))
+        train(small(), Breaks(loaders[0], 4), next(configs), folder=tmp_path, interruptible=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            history = train(small(), config=next(configs), folder=tmp_path, resume=True)
+        told = [str(w.message) for w in caught if "numbers will differ" in str(w.message)]
+        if first == second:
+            assert told == []
+        else:
+            assert len(told) == 1 and f"precision {first}, and goes on with {second}" in told[0]
+            assert [w.filename for w in caught if "numbers" in str(w.message)] != []
+        assert len(history["train_loss"]) == 2 and np.isfinite(history["train_loss"]).all()
+
+    def test_on_another_device_goes_on_with_a_warning(self, train, loaders, small, tmp_path):
+        train(small(), Breaks(loaders[0], 4), folder=tmp_path, interruptible=True)
+        state = read_checkpoint(tmp_path / "last.pt")
+        torch.save(state | {"device": "cuda"}, tmp_path / "last.pt")
+        with pytest.warns(UserWarning, match="made with device cuda, and goes on with cpu"):
+            history = train(small(), folder=tmp_path, resume=True)
+        assert len(history["train_loss"]) == 4
+
+    @pytest.mark.parametrize(
+        ("model", "config", "message"),
+        [
+            ({"base_channels": 8}, {}, r"model_config .*'base_channels': 4"),
+            ({}, {"epochs": 5}, r"config .*'epochs': 4.*cannot be made longer"),
+            ({}, {"loss": "ce"}, r"config .*'loss': 'ce\+dice'"),
+            ({}, {"seed": 1}, r"config .*'seed': 0"),
+        ],
+    )
+    def test_refuses_another_model_or_config(self, train, small, tmp_path, model, config, message):
+        train(small(), folder=tmp_path)
+        other = TrainingConfig(**({"epochs": 4} | config))
+        with pytest.raises(ValueError, match=rf"last\.pt was made with {message}.*resume=False"):
+            train(small(**model), config=other, folder=tmp_path, resume=True)
+
+    def test_refuses_other_data(self, train, pairs, data, small, tmp_path):
+        train(small(), folder=tmp_path, about=describe(*data))
+        others = SegmentationDataset(pairs, list(range(1, 9)))
+        with pytest.raises(ValueError, match=r"made with names .*, not .*choose another folder"):
+            train(small(), folder=tmp_path, about=describe(others, data[1]), resume=True)
+        with pytest.raises(ValueError, match="made with steps_per_epoch 3, not 8"):
+            train(small(), make_loader(data[0], 1), folder=tmp_path, resume=True)
+
+    def test_of_edition_0_2_says_what_to_do(self, train, small, tmp_path):
+        model = small()
+        old = {"model": model.state_dict(), "model_config": model.config, "history": {}}
+        torch.save(old, tmp_path / "last.pt")
+        with pytest.raises(ValueError, match=r"edition 0\.2 .*train again"):
+            train(model, folder=tmp_path, resume=True)
+
+    def test_without_it_an_earlier_run_is_kept_under_other_names(self, train, small, tmp_path):
+        train(small(), folder=tmp_path)
+        before = {name: (tmp_path / f"{name}.pt").read_bytes() for name in ("best", "last")}
+        train(small(seed=5), folder=tmp_path)
+        for name, content in before.items():
+            assert (tmp_path / f"{name}.1.pt").read_bytes() == content
+            assert (tmp_path / f"{name}.pt").read_bytes() != content
+
+    def test_with_it_and_without_a_run_begins(self, train, small, tmp_path):
+        history = train(small(), folder=tmp_path / "new", resume=True)
+        assert len(history["train_loss"]) == 4 and (tmp_path / "new" / "last.pt").exists()
 
 
-def test_a_gpu_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert pick_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(RuntimeError, match="'cuda:7' was asked for"):
-        pick_device("cuda:7")
+class TestSeeds:
+    def test_the_seed_decides_order_and_augmentation(self, train, small):
+        runs = [train(small(), config=TrainingConfig(epochs=2, seed=s)) for s in (0, 0, 1)]
+        assert runs[0]["train_loss"] == runs[1]["train_loss"] != runs[2]["train_loss"]
+
+    def test_epochs_differ(self, train, data, small):
+        seen = []
+
+        def look(image, mask):
+            seen.append(torch.rand(()).item())
+            return image, mask
+
+        data[0].augment = look
+        train(small(), make_loader(data[0], 3), config=TrainingConfig(epochs=2))
+        assert len(seen) == len(set(seen)) == 16
 
 
-def test_unknown_device():
-    with pytest.raises(RuntimeError, match="'tpu' was asked for"):
-        pick_device("tpu")
+class TestConfig:
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            {"loss": "focal"},
+            {"precision": "half"},
+            {"epochs": 0},
+            {"learning_rate": -1},
+            {"clip_norm": 0},
+            {"learning_rate": math.nan},
+        ],
+    )
+    def test_bad_settings_are_refused(self, setting):
+        with pytest.raises(ValueError, match=rf"^{next(iter(setting))} must be"):
+            TrainingConfig(**setting)
+
+    def test_defaults_are_those_of_the_notebooks(self):
+        default = TrainingConfig()
+        assert (default.epochs, default.learning_rate, default.weight_decay) == (160, 3e-3, 1e-2)
+        assert (default.loss, default.clip_norm, default.seed) == ("ce+dice", 1.0, 0)
+
+    def test_an_own_loss_by_name(self, train, small, monkeypatch):
+        monkeypatch.setitem(LOSSES, "own", lambda logits, target: logits.square().mean())
+        history = train(small(), config=TrainingConfig(epochs=2, loss="own"))
+        assert history["train_loss"][-1] < history["train_loss"][0]
 
 
-def test_precision_by_device():
-    cpu = torch.device("cpu")
-    assert pick_precision(cpu, None) is None
-    assert pick_precision(cpu, True) is torch.bfloat16
+def test_progress_is_shown_if_asked_for(train, small, capsys):
+    train(small(), config=TrainingConfig(epochs=1))
+    assert capsys.readouterr().out == ""
+    history = train(small(), config=TrainingConfig(epochs=1), progress=True)
+    shown = capsys.readouterr().out
+    assert f"validation mIoU {history['val_miou'][0]:.3f}" in shown and "1/1" in shown
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-def test_trains_on_cuda(splits, tmp_path):
-    history = fit(small(), splits.train, splits.val, QUICK, device="cuda", folder=tmp_path)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_trains_and_goes_on_with_cuda(train, loaders, small, tmp_path, precision):
+    config = TrainingConfig(epochs=4, precision=precision)
+    options = {"device": "cuda", "folder": tmp_path, "interruptible": True}
+    train(small(), Breaks(loaders[0], 7), config, **options)
+    history = train(small(), None, config, resume=True, **options)
     assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_one_epoch_does_not_wait_for_cuda(loaders, small):
+    state = TrainingState.start(small().cuda(), QUICK, 12, torch.bfloat16)
+    batches = [(images.pin_memory(), masks.pin_memory()) for images, masks in loaders[0]]
+    train_one_epoch(state, batches, QUICK, torch.bfloat16)  # the first steps set things up
+
+    def watched():
+        for i, batch in enumerate(batches):
+            torch.cuda.set_sync_debug_mode("error" if i < len(batches) - 1 else "default")
+            yield batch
+
+    try:
+        train_one_epoch(state, watched(), QUICK, torch.bfloat16)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
