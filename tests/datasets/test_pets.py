@@ -6,8 +6,8 @@ import shutil
 import tarfile
 import threading
 
-from helpers import sketch, source
-from helpers.datasets.pets import PairReader, find_dataset, read_list
+from helpers.datasets import pets, synthetic
+from helpers.datasets.pets import PairReader, PetFolder, find_dataset, read_list
 
 import numpy as np
 import pytest
@@ -18,41 +18,54 @@ from torchvision.datasets import OxfordIIITPet
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty clone, and no PETS_DATA."""
+    """An empty home, and no PETS_DATA."""
     monkeypatch.delenv("PETS_DATA", raising=False)
-    monkeypatch.setattr(source, "HOME", tmp_path / "home")
+    monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
 
 
 class TestFind:
-    def test_draws_pets_when_there_is_nothing_else(self, home, monkeypatch, capsys):
-        draw = sketch.write_sketch
-        monkeypatch.setattr(sketch, "write_sketch", lambda root, progress: draw(root, 74, progress=progress))
+    def test_unpacks_the_drawings_where_there_is_nothing_else(self, home, monkeypatch, capsys):
         found = find_dataset()
-        assert (found.name, found.pairs) == ("sketch", 74)
+        assert (found.name, found.count, found.is_synthetic) == ("synthetic", 407, True)
+        assert found.root.parent == home / "data"
         line = capsys.readouterr().out.splitlines()[-1]
-        assert line == str(found)
-        assert "sketch, 74 pairs, in data/sketch/oxford-iiit-pet" in line and "find_dataset(download=True)" in line
-        monkeypatch.setattr(sketch, "write_sketch", None)  # it is not drawn twice
-        assert find_dataset() == found
+        place = found.folder.relative_to(home).as_posix()
+        assert line == str(found) and f"synthetic, 407 pairs, in {place}. Drawings" in line
+        monkeypatch.setattr(synthetic, "ARCHIVE", None)
+        monkeypatch.setattr(synthetic, "synthetic_root", lambda data: found.root)
+        assert find_dataset() == found  # not unpacked twice
 
-    def test_the_environment_variable_comes_first(self, home, drawn_copy, monkeypatch):
+    def test_a_named_folder_comes_before_the_variable(self, home, drawn, drawn_copy, monkeypatch):
         monkeypatch.setenv("PETS_DATA", str(drawn_copy.root))
-        assert find_dataset() == source.Source(drawn_copy.root.resolve(), "sketch", 8)
+        assert find_dataset() == PetFolder(drawn_copy.root.resolve(), "synthetic", 8)
+        assert find_dataset(download=True) == find_dataset()
+        assert find_dataset(str(drawn.root)).count == 74
 
-    def test_then_data_in_the_clone(self, home, drawn_copy):
+    def test_then_data_in_the_home(self, home, drawn_copy, capsys):
         shutil.copytree(drawn_copy.folder, home / "data" / "oxford-iiit-pet")
-        (home / "data" / "oxford-iiit-pet" / sketch.MARKER).unlink()
-        assert find_dataset().name == "Oxford-IIIT Pet (8-pair part)"
+        (home / "data" / "oxford-iiit-pet" / synthetic.MARKER).unlink()
+        found = find_dataset()
+        assert found.name == "Oxford-IIIT Pet (8-pair part)" and not found.is_synthetic
+        assert "Drawings" not in capsys.readouterr().out
 
     def test_names_the_full_dataset(self, drawn_copy, monkeypatch):
-        (drawn_copy.folder / sketch.MARKER).unlink()
-        monkeypatch.setattr(source, "FULL_COUNT", 8)
+        (drawn_copy.folder / synthetic.MARKER).unlink()
+        monkeypatch.setattr(pets, "FULL_COUNT", 8)
         assert find_dataset(drawn_copy.root).name == "Oxford-IIIT Pet (full)"
+
+    def test_runs_of_different_datasets_are_kept_apart(self, home, tmp_path):
+        names = (("synthetic", 407), ("Oxford-IIIT Pet (full)", 7349), ("a part", 561))
+        runs = [PetFolder(tmp_path, name, count).runs for name, count in names]
+        assert [path.parent for path in runs] == [home / "runs"] * 3
+        assert [path.name for path in runs] == ["synthetic", "oxford-7349", "oxford-561"]
 
     def test_missing_folder(self, home, tmp_path, monkeypatch):
         monkeypatch.setenv("PETS_DATA", str(tmp_path / "nowhere"))
-        with pytest.raises(FileNotFoundError, match=r"nowhere.*does not exist.*PETS_DATA must be the folder.*unset it"):
+        with pytest.raises(
+            FileNotFoundError,
+            match=r"nowhere.*does not exist.*PETS_DATA must be the folder.*unset it",
+        ):
             find_dataset()
 
     def test_empty_folder(self, tmp_path):
@@ -61,14 +74,17 @@ class TestFind:
             find_dataset(tmp_path)
 
     def test_one_folder_too_deep(self, drawn_copy):
-        with pytest.raises(
-            FileNotFoundError, match=r"the argument `root`.*\(here, " + re.escape(str(drawn_copy.root.resolve()))
-        ):
+        parent = re.escape(str(drawn_copy.root.resolve()))
+        with pytest.raises(FileNotFoundError, match=rf"argument `root`.*\(here, {parent}"):
             find_dataset(drawn_copy.folder)
 
     @pytest.mark.parametrize(
         ("text", "message"),
-        [("", "is empty"), ("cat one 1\n", "has the line 'cat one 1'"), ("cat_1 1 1 1\n\n", "has the line ''")],
+        [
+            ("", "is empty"),
+            ("cat one 1\n", "has the line 'cat one 1'"),
+            ("cat_1 1 1 1\n\n", "has the line ''"),
+        ],
     )
     def test_bad_list(self, drawn_copy, text, message):
         (drawn_copy.folder / "annotations" / "test.txt").write_text(text)
@@ -77,7 +93,10 @@ class TestFind:
 
     def test_half_copied_data_folder(self, home):
         (home / "data" / "oxford-iiit-pet").mkdir(parents=True)
-        with pytest.raises(FileNotFoundError, match=r"delete .*oxford-iiit-pet and call find_dataset\(download=True\)"):
+        with pytest.raises(
+            FileNotFoundError,
+            match=r"delete .*oxford-iiit-pet and call find_dataset\(download=True\)",
+        ):
             find_dataset(download=True)
 
     def test_unknown_list(self, drawn_copy):
@@ -86,13 +105,15 @@ class TestFind:
 
     def test_missing_list(self, drawn_copy):
         (drawn_copy.folder / "annotations" / "test.txt").unlink()
-        with pytest.raises(FileNotFoundError, match=r"test\.txt is missing: copy the official list"):
+        with pytest.raises(
+            FileNotFoundError, match=r"test\.txt is missing: copy the official list"
+        ):
             find_dataset(drawn_copy.root)
 
     def test_unwritable_data_folder(self, home, monkeypatch):
         home.mkdir()
         monkeypatch.setattr(os, "access", lambda path, mode: False)  # chmod does not stop root
-        with pytest.raises(OSError, match=r"cannot write to .*sketch.*make the folder writable"):
+        with pytest.raises(OSError, match=r"cannot write to .*synthetic.*make the folder writable"):
             find_dataset()
 
     def test_a_file_where_the_data_folder_should_be(self, home):
@@ -127,9 +148,11 @@ class TestPairReader:
     def test_macos_files_are_passed_over(self, drawn_copy):
         name = PairReader(drawn_copy, "test").names[0]
         (drawn_copy.folder / "images" / f"._{name}.jpg").write_bytes(b"\x00\x05\x16\x07")
-        (drawn_copy.folder / "annotations" / "trimaps" / f"._{name}.png").write_bytes(b"\x00\x05\x16\x07")
+        (drawn_copy.folder / "annotations" / "trimaps" / f"._{name}.png").write_bytes(
+            b"\x00\x05\x16\x07"
+        )
         assert len(list(PairReader(drawn_copy, "test"))) == 4
-        assert find_dataset(drawn_copy.root).pairs == 8
+        assert find_dataset(drawn_copy.root).count == 8
 
     def bad(self, drawn_copy, message):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -138,7 +161,10 @@ class TestPairReader:
     def test_missing_image(self, drawn_copy):
         name = PairReader(drawn_copy, "test").names[0]
         drawn_copy.image_path(name).unlink()
-        self.bad(drawn_copy, rf"{name}\.jpg is missing, but annotations/test\.txt names it: restore the file")
+        self.bad(
+            drawn_copy,
+            rf"{name}\.jpg is missing, but annotations/test\.txt names it: restore the file",
+        )
 
     def test_missing_trimap(self, drawn_copy):
         name = PairReader(drawn_copy, "test").names[0]
@@ -148,7 +174,9 @@ class TestPairReader:
     def test_truncated_jpeg(self, drawn_copy):
         path = drawn_copy.image_path(PairReader(drawn_copy, "test").names[0])
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        self.bad(drawn_copy, rf"{path.name} cannot be decoded .*truncated.*: copy or download it again")
+        self.bad(
+            drawn_copy, rf"{path.name} cannot be decoded .*truncated.*: copy or download it again"
+        )
 
     def test_truncated_png(self, drawn_copy):
         path = drawn_copy.trimap_path(PairReader(drawn_copy, "test").names[0])
@@ -164,17 +192,19 @@ class TestPairReader:
     def test_other_values(self, drawn_copy):
         path = drawn_copy.trimap_path(PairReader(drawn_copy, "test").names[0])
         Image.fromarray(np.asarray(Image.open(path)) - 1).save(path)
-        self.bad(drawn_copy, rf"{path.name} holds the values \[0, 1, 2\]: a trimap holds only 1 \(pet\)")
+        self.bad(
+            drawn_copy, rf"{path.name} holds the values \[0, 1, 2\]: a trimap holds only 1 \(pet\)"
+        )
 
     def test_other_size(self, drawn_copy):
         path = drawn_copy.trimap_path(PairReader(drawn_copy, "test").names[0])
         Image.open(path).resize((50, 40), Image.Resampling.NEAREST).save(path)
-        self.bad(drawn_copy, rf"{path.name} is 50 x 40 pixels, but its photo is \d+ x \d+")
+        self.bad(drawn_copy, rf"{path.name} is 50 x 40 pixels, but its image is \d+ x \d+")
 
     def test_rgb_mask(self, drawn_copy):
         path = drawn_copy.trimap_path(PairReader(drawn_copy, "test").names[0])
         Image.open(path).convert("RGB").save(path)
-        self.bad(drawn_copy, rf"{path.name} has 3 channels \(mode RGB\): .* save it in mode L")
+        self.bad(drawn_copy, rf"{path.name} has 3 channels: .* save it in mode L")
 
 
 class TestDownload:
@@ -209,7 +239,7 @@ class TestDownload:
                 pass
 
         with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-            threading.Thread(target=httpd.serve_forever, daemon=True).start()
+            threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
             for part in ("images", "annotations"):
                 archive = site / f"{part}.tar.gz"
                 with tarfile.open(archive, "w:gz") as tar:
@@ -223,7 +253,7 @@ class TestDownload:
     def test_only_on_request_and_only_once(self, home, server):
         assert server.asked == []
         found = find_dataset(download=True)
-        assert found.pairs == 8 and found.name == "Oxford-IIIT Pet (8-pair part)"
+        assert found.count == 8 and found.name == "Oxford-IIIT Pet (8-pair part)"
         assert len(list(PairReader(found, "test"))) == 4
         assert [p.name for p in (home / "data").iterdir()] == ["oxford-iiit-pet"]
         assert set(server.asked) == {"/images.tar.gz", "/annotations.tar.gz"}
@@ -233,12 +263,14 @@ class TestDownload:
 
     def test_goes_on_after_a_break(self, home, server):
         server.broken = "/annotations.tar.gz"
-        with pytest.raises(OSError, match=r"did not finish.*call find_dataset\(download=True\) again"):
+        with pytest.raises(
+            OSError, match=r"did not finish.*call find_dataset\(download=True\) again"
+        ):
             find_dataset(download=True)
         assert not (home / "data" / "oxford-iiit-pet").exists()
         server.broken = None
         server.asked.clear()
-        assert find_dataset(download=True).pairs == 8
+        assert find_dataset(download=True).count == 8
         assert set(server.asked) == {"/annotations.tar.gz"}  # the images were whole
 
     def test_a_break_while_extracting_is_not_taken_for_a_dataset(self, home, server, monkeypatch):
@@ -268,15 +300,17 @@ class TestDownload:
         assert not (home / "data" / "oxford-iiit-pet").exists()
 
 
-def test_the_real_part_reads_without_error(real):
+@pytest.mark.slow
+def test_photographs_read_without_error(real):
     for split in ("trainval", "test"):
         reader = PairReader(real, split)
-        shares = np.mean([[(mask == c).mean() for c in range(3)] for _, mask in reader], axis=0)
-        assert (shares > 0.05).all() and shares.argmax() == 1
+        fractions = np.mean([[(mask == c).mean() for c in range(3)] for _, mask in reader], axis=0)
+        assert (fractions > 0.05).all() and fractions.argmax() == 1
 
 
-def test_border_lies_inside_the_pet_in_one_of_ten_real_photographs(real):
-    """Notebook 01 says so: collars and tags are "not classified", too. Patches that touch no background."""
+@pytest.mark.slow
+def test_border_lies_inside_the_pet_in_one_of_ten_photographs(real):
+    """Notebook 01 says so: collars and tags are border, too. Patches that touch no background."""
     some = 0
     for split in ("trainval", "test"):
         for name in read_list(real, split)[0]:
@@ -285,4 +319,4 @@ def test_border_lies_inside_the_pet_in_one_of_ten_real_photographs(real):
             outer = np.unique(patches[ndimage.binary_dilation(trimap == 2)])
             inside = (patches > 0) & ~np.isin(patches, outer)
             some += inside.sum() > 0.01 * (trimap == 3).sum()
-    assert 0.08 < some / real.pairs < 0.12
+    assert 0.08 < some / real.count < 0.12
