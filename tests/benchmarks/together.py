@@ -16,10 +16,10 @@ from collections.abc import Sequence
 
 def work(seconds: float) -> None:
     """Be ready, wait for a line on standard input, train, print the speed."""
-    from cost import Trainer  # imports helpers, then torch
+    from cost import Trainer, random_batch  # imports helpers, then torch
 
     trainer = Trainer()
-    trainer.images_per_second(0)  # warm up
+    trainer.seconds_for([random_batch()])  # warm up
     print("ready", flush=True)
     input()
     print(trainer.images_per_second(seconds))
