@@ -1,6 +1,6 @@
 from helpers import visualization
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
-from helpers.transforms import denormalize
+from helpers.transforms import denormalize, normalize
 
 import numpy as np
 import pytest
@@ -9,90 +9,169 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+HISTORY = {"train_loss": [1.0, 0.5, 0.4], "val_loss": [1.1, 0.7, 0.6], "val_miou": [0.3, 0.6, 0.7]}
+
 
 @pytest.fixture
-def batch(splits):
-    images, masks = splits.val.__getitems__([0, 1, 2])
-    return denormalize(images), masks
+def batch(pairs):
+    return denormalize(normalize(pairs.images[:3])), pairs.masks[:3].long()
 
 
-def words(figure: Figure) -> str:
-    texts = [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
-    return " ".join(texts)
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
-def drawn_as_png(figure: Figure, tmp_path) -> bool:
-    figure.savefig(tmp_path / "figure.png")
-    pixels = plt.imread(tmp_path / "figure.png")
-    return pixels[..., :3].std() > 0.01
+def pictures(figure: Figure) -> list[list[np.ndarray]]:
+    """The pictures of a grid: those of each of its axes, in their order."""
+    return [[np.asarray(image.get_array()) for image in ax.images] for ax in figure.axes]
 
 
-def test_every_function_returns_a_closed_figure_that_draws(batch, tmp_path):
+class TestPictures:
+    def test_an_overlay_mixes_image_and_class_color(self):
+        image, mask = torch.ones(3, 1, 4), torch.tensor([[0, 1, 2, 255]])
+        tinted = visualization.overlay(image, mask, opacity=0.25)
+        for column, color in enumerate(CLASS_COLORS):
+            assert np.allclose(tinted[0, column], 0.75 + np.array(to_rgb(color)) / 4)
+        assert np.allclose(tinted[0, 3], 0.75)  # ignored: darker
+        own = visualization.overlay(image, mask, 1.0, ["#ff0000", "#00ff00", "#0000ff"])
+        assert np.allclose(own[0, :3], np.eye(3))
+
+    def test_an_error_map_colors_wrong_pixels_by_prediction(self):
+        image, truth = torch.full((3, 1, 4), 0.5), torch.tensor([[0, 0, 255, 1]])
+        errors = visualization.error_map(image, truth, torch.tensor([[0, 2, 1, 255]]))
+        assert np.allclose(errors[0, 1], to_rgb(CLASS_COLORS[2]))
+        for column in (0, 2, 3):  # right, not counted, not answered
+            assert np.allclose(errors[0, column], 0.7)
+
+    def test_bytes_and_floats_look_the_same(self):
+        image = torch.randint(0, 256, (3, 4, 5), dtype=torch.uint8)
+        shown = visualization.to_rgb_array(image)
+        assert shown.shape == (4, 5, 3) and np.allclose(shown * 255, image.movedim(0, -1))
+        assert np.allclose(visualization.to_rgb_array(image / 255), shown)
+
+    def test_class_colors_differ_for_the_color_blind(self):
+        """Without one kind of cone (deuteranopia, Vienot 1999), all pairs stay apart."""
+        to_lms = np.array(
+            [
+                [17.8824, 43.5161, 4.11935],
+                [3.45565, 27.1554, 3.86714],
+                [0.0299566, 0.184309, 1.46709],
+            ]
+        )
+        blind = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
+        cones = [blind @ to_lms @ np.array(to_rgb(color)) ** 2.2 for color in CLASS_COLORS]
+        seen = [np.linalg.solve(to_lms, response) for response in cones]
+        assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 0.25
+
+
+class TestSamples:
+    def test_each_overlay_stands_under_its_image(self, batch):
+        images, masks = batch
+        figure = visualization.plot_samples(images, masks, ["a", "b", "c"], columns=2)
+        shown = pictures(figure)
+        assert len(shown) == 8  # two columns, twice two rows; the last is empty
+        for place, i in ((0, 0), (1, 1), (4, 2)):
+            assert np.allclose(shown[place][0], visualization.to_rgb_array(images[i]))
+            assert np.allclose(shown[place + 2][0], visualization.overlay(images[i], masks[i]))
+            assert figure.axes[place].get_title() == "abc"[i]
+        assert shown[5] == shown[7] == [] and set(CLASS_NAMES) <= set(words(figure))
+
+    def test_without_masks_there_is_no_legend(self, batch):
+        figure = visualization.plot_samples(batch[0])
+        assert [len(images) for images in pictures(figure)] == [1, 1, 1] and not figure.legends
+
+
+class TestPredictions:
+    def test_a_row_for_each_image(self, batch):
+        images, masks = batch
+        predicted, confidence = masks.roll(3, dims=-1), torch.rand(3, 32, 32)
+        figure = visualization.plot_predictions(images, masks, predicted, list("xyz"), confidence)
+        shown = pictures(figure)
+        for i in range(3):
+            of_row = [shown[5 * i + column][0] for column in range(5)]
+            assert np.allclose(of_row[0], visualization.to_rgb_array(images[i]))
+            assert np.allclose(of_row[1], visualization.overlay(images[i], masks[i]))
+            assert np.allclose(of_row[2], visualization.overlay(images[i], predicted[i]))
+            errors = visualization.error_map(images[i], masks[i], predicted[i])
+            assert np.allclose(of_row[3], errors)
+            assert np.allclose(of_row[4], confidence[i])
+            assert figure.axes[5 * i + 4].images[0].get_clim() == (1 / 3, 1)
+        assert {"image", "truth", "prediction", "confidence", "x", "probability"} <= set(
+            words(figure)
+        )
+
+    def test_other_classes_bring_names_and_colors(self):
+        masks, images = torch.arange(5).repeat(2, 5, 1), torch.zeros(2, 3, 5, 5)
+        names, colors = list("abcde"), ["red", "lime", "blue", "black", "white"]
+        options = {"class_names": names, "class_colors": colors}
+        for figure in (
+            visualization.plot_samples(images, masks, **options),
+            visualization.plot_predictions(images, masks, masks, **options),
+        ):
+            legend = figure.legends[0]
+            assert [text.get_text() for text in legend.get_texts()] == names
+            faces = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+            assert faces == [to_rgb(color) for color in colors]
+            tinted = visualization.overlay(images[0], masks[0], class_colors=colors)
+            assert any(np.allclose(p, tinted) for shown in pictures(figure) for p in shown)
+
+
+class TestHistory:
+    def test_losses_and_miou_by_epoch(self):
+        losses, scores = visualization.plot_history(HISTORY).axes
+        for line, key in zip(losses.lines, ("train_loss", "val_loss"), strict=True):
+            assert list(line.get_xdata()) == [1, 2, 3] and list(line.get_ydata()) == HISTORY[key]
+        assert losses.lines[0].get_linestyle() == "--" != losses.lines[1].get_linestyle()
+        assert list(scores.lines[0].get_ydata()) == HISTORY["val_miou"]
+        assert scores.get_ylim() == (0, 1) and scores.get_xlabel() == "epoch"
+
+    def test_several_under_their_names_from_a_later_epoch_on(self):
+        figure = visualization.plot_history({"with skips": HISTORY, "without": HISTORY}, first=2)
+        losses, scores = figure.axes
+        assert [list(line.get_xdata()) for line in losses.lines] == [[2, 3]] * 4
+        assert list(scores.lines[1].get_ydata()) == HISTORY["val_miou"][1:]
+        texts = [text.get_text() for text in scores.get_legend().get_texts()]
+        assert texts == ["with skips", "without"] and scores.get_ylim()[0] > 0
+
+
+class TestConfusion:
+    def test_fractions_of_each_true_class_with_iou(self):
+        figure = visualization.plot_confusion(torch.tensor([[8, 1, 1], [0, 9, 1], [0, 0, 0]]))
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == ["80.0%", "10.0%", "10.0%", "0.0%", "90.0%", "10.0%"] + ["0.0%"] * 3
+        rows = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+        assert rows == ["pet\n(IoU 0.80)", "background\n(IoU 0.82)", "border\n(IoU 0.00)"]
+
+    def test_other_classes(self):
+        figure = visualization.plot_confusion(torch.eye(5), class_names=list("vwxyz"))
+        assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == list("vwxyz")
+
+
+def test_feature_maps_show_the_first_channels():
+    maps = {"stem": torch.rand(4, 8, 8), "bottleneck": torch.rand(9, 2, 2)}
+    figure = visualization.plot_feature_maps(maps, channels=5)
+    shown = pictures(figure)
+    assert [len(images) for images in shown] == [1] * 4 + [0] + [1] * 5
+    assert np.allclose(shown[9][0], maps["bottleneck"][4])
+    assert figure.axes[5].get_ylabel() == "bottleneck\n9 x 2 x 2"
+
+
+def test_figures_are_closed_and_can_be_saved(batch, tmp_path):
     images, masks = batch
-    history = {"train_loss": [1.0, 0.5], "val_loss": [1.1, 0.7], "val_miou": [0.3, 0.6]}
-    figures = {
-        "samples": visualization.plot_samples(images, masks, ["a", "b", "c"], columns=2),
-        "predictions": visualization.plot_predictions(images, masks, masks.roll(3), ["x"] * 3, torch.rand(3, 64, 64)),
-        "history": visualization.plot_history(history),
-        "histories": visualization.plot_history({"with skips": history, "without": history}),
-        "confusion": visualization.plot_confusion(torch.tensor([[8, 1, 1], [0, 9, 1], [0, 0, 0]])),
-        "features": visualization.plot_feature_maps({"stem": torch.rand(4, 8, 8), "bottleneck": torch.rand(9, 2, 2)}),
-    }
-    for name, figure in figures.items():
-        assert isinstance(figure, Figure) and drawn_as_png(figure, tmp_path), name
-        assert not plt.fignum_exists(figure.number), name
-    for name in ("samples", "predictions"):
-        assert all(label in words(figures[name]) for label in CLASS_NAMES), name
-    assert "epoch" in words(figures["history"]) and "with skips" in words(figures["histories"])
-    assert "90.0%" in words(figures["confusion"]) and "IoU 0.80" in words(figures["confusion"])
-
-
-def test_overlay_mixes_photo_and_class_color():
-    image = torch.zeros(3, 1, 4)
-    tinted = visualization.overlay(image, torch.tensor([[0, 1, 2, 255]]), opacity=0.5)
-    for column, color in enumerate(CLASS_COLORS):
-        assert np.allclose(tinted[0, column], np.array(to_rgb(color)) / 2)
-    assert np.allclose(tinted[0, 3], 0)
-
-
-def test_error_map_colors_wrong_pixels_by_prediction():
-    image = torch.full((3, 1, 4), 0.5)
-    errors = visualization.error_map(image, torch.tensor([[0, 0, 255, 1]]), torch.tensor([[0, 2, 1, 255]]))
-    assert np.allclose(errors[0, 1], to_rgb(CLASS_COLORS[2]))
-    for column in (0, 2, 3):  # right, not counted, not answered
-        assert np.ptp(errors[0, column]) == pytest.approx(0)
-
-
-def test_colors_differ_for_the_color_blind():
-    """Under full red-green blindness (Vienot 1999, deuteranopia) all pairs of class colors stay apart."""
-    lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
-    blind = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
-    seen = [np.linalg.solve(lms, blind @ lms @ np.array(to_rgb(color)) ** 2.2) for color in CLASS_COLORS]
-    assert min(np.linalg.norm(a - b) for i, a in enumerate(seen) for b in seen[:i]) > 0.25
-
-
-def test_uint8_and_float_images_look_the_same(batch):
-    images, _ = batch
-    assert np.allclose(
-        visualization.to_rgb_array((images[0] * 255).round().byte()), images[0].movedim(0, -1), atol=0.01
-    )
-
-
-def test_other_numbers_of_classes_can_be_drawn():
-    masks = torch.arange(5).repeat(2, 5, 1)
-    names = ["a", "b", "c", "d", "e"]
-    images = torch.zeros(2, 3, 5, 5)
     for figure in (
-        visualization.plot_samples(images, masks, class_names=names),
-        visualization.plot_predictions(images, masks, masks, class_names=names),
+        visualization.plot_samples(images, masks),
+        visualization.plot_predictions(images, masks, masks),
+        visualization.plot_history(HISTORY),
+        visualization.plot_confusion(torch.eye(3)),
+        visualization.plot_feature_maps({"stem": torch.rand(4, 8, 8)}),
     ):
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == names
-    figure = visualization.plot_confusion(torch.eye(5))
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == list("01234")
+        assert not plt.fignum_exists(figure.number)
+        figure.savefig(tmp_path / "figure.png")
 
 
-@pytest.mark.parametrize("plot", [visualization.plot_samples, visualization.plot_predictions])
-def test_an_empty_selection_is_named(plot, batch):
+def test_an_empty_selection_is_named(batch):
     images, masks = batch[0][:0], batch[1][:0]
     with pytest.raises(ValueError, match="no images to show"):
-        plot(images, masks, masks) if plot is visualization.plot_predictions else plot(images, masks)
+        visualization.plot_samples(images, masks)
+    with pytest.raises(ValueError, match="no images to show"):
+        visualization.plot_predictions(images, masks, masks)
