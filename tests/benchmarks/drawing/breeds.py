@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Breed:
-    """One of the 37 official breeds as the lists name it, and its looks: the rest of its row in `_LOOKS`."""
+    """One of the 37 official breeds as the lists name it, and the rest of its row in `_LOOKS`."""
 
     name: str
     class_id: int  # 1..37
@@ -14,8 +14,9 @@ class Breed:
     looks: tuple[str, ...]
 
 
-# Columns: name, ears, tail; snout, girth, legs, fluff, head (1 is an average pet's); colours of the base, the
-# marks, the light parts, the eyes; pattern; areas in the colour of the marks; areas in the light one; extras.
+# Columns: name, ears, tail; snout, girth, legs, fluff, head (1 is an average pet's); colors of the
+# base, the marks, the light parts, the eyes; pattern; areas in the color of the marks; areas in the
+# light one; extras.
 _LOOKS = """
 Abyssinian tall long .7 .85 1.1 .2 .95 b5713c 7d4a26 dfb48a 9aa83c ticked - muzzle -
 american_bulldog fold saber .6 1.2 1 .1 1.1 f0e8dc a9794f fbf6ec 5a3c22 patch - muzzle,bib -
@@ -54,7 +55,7 @@ Sphynx bat whip .6 .85 1.1 0 1 dfae98 c08d78 f0cbb8 8fb8a0 wrinkle - - -
 staffordshire_bull_terrier fold saber .6 1.2 .9 .1 1.1 6a4c38 2c2220 efe5d8 4a3020 brindle - bib,blaze -
 wheaten_terrier fold saber .8 1 1 .8 1 d9b883 b89360 ecd7ae 3a2618 solid ear - beard,brow
 yorkshire_terrier prick saber .6 .95 .6 .9 1 6a6e78 3e4148 c98f4e 2c1c12 solid - muzzle,leg,face beard,brow
-"""
+"""  # noqa: E501
 
 
 def _breeds():

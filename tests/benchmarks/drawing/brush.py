@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFilter
 
 
-def rgb(colour):
-    """A colour such as "b5713c" as RGB in 0..1."""
-    return np.array(ImageColor.getrgb("#" + colour)) / 255
+def rgb(color):
+    """A color such as "b5713c" as RGB in 0..1."""
+    return np.array(ImageColor.getrgb("#" + color)) / 255
 
 
 def ramp(x, low, high):
@@ -17,14 +17,14 @@ def ramp(x, low, high):
     return np.clip((x - low) / (high - low), 0, 1)
 
 
-def pick(rng, colours):
-    """One of some colours, as RGB in 0..1."""
-    return rgb(str(rng.choice(colours)))
+def pick(rng, colors):
+    """One of some colors, as RGB in 0..1."""
+    return rgb(str(rng.choice(colors)))
 
 
 @lru_cache(maxsize=1)
 def _noise():
-    """Tileable noises (9, 512, 512) of unit variance: 0 is smooth, 1..8 are strokes every 22.5 degrees."""
+    """Tileable noises (9, 512, 512) of unit variance: 0 smooth, 1..8 strokes every 22.5 degrees."""
     fy, fx = np.meshgrid(np.fft.fftfreq(512), np.fft.rfftfreq(512), indexing="ij")
     white = np.fft.rfft2(np.random.default_rng(7).standard_normal((512, 512)))
     tiles = [white * np.exp(-(fx**2 + fy**2) / 0.016**2)]
@@ -78,22 +78,29 @@ def oval(x, y, rx, ry):
 
 
 class Canvas:
-    """An image and how much of each pixel is pet; shapes are measured in `scale` pixels from `origin`."""
+    """An image, and how much of each pixel is pet; shapes are in `scale` pixels from `origin`.
+
+    How strong each cue is (shade, shadows, texture, details) is drawn anew for each canvas, as is
+    the direction that the light comes from.
+    """
 
     def __init__(self, image, rng):
         self.pixels = np.array(image, np.float32) / 255
         self.pet = np.zeros(self.pixels.shape[:2], np.float32)
         self.offset = rng.integers(0, 512, 2)
+        self.shade, self.shadow, self.detail = rng.uniform((0.3, 0, 0.5), (1.2, 1, 1.3))
+        self.texture = rng.uniform(0.4, 1.6)
+        self.light = rng.uniform((-0.9, -0.9), (0.9, -0.1))
         self.place(min(self.pet.shape), (0, 0), 1)
 
     def place(self, scale, origin, flip):
         self.scale, self.origin, self.flip = float(scale), np.array(origin, float), int(flip)
 
-    def paint(self, shape, colour, pet=True, depth=0.5, fluff=0.0, grain=0.05, over=0.3, angle=90):
-        """Paint an outline (K, 2) or a tube (K, 3: x, y, radius) with shade, fur and a shadow below.
+    def paint(self, shape, color, pet=True, depth=0.5, fluff=0.0, grain=0.05, over=0.3, angle=90):
+        """Paint an outline (K, 2) or a tube (K, 3: x, y, radius) with shade, fur and a shadow.
 
-        `colour` is RGB or a function of x and y; `angle` is the fur's, in degrees. What is painted belongs to
-        the pet if `pet` is true, not if it is false, and to whatever is below if it is None.
+        `color` is RGB or a function of x and y; `angle` is the fur's, in degrees. What is painted
+        belongs to the pet if `pet` is true, not if it is false, and to what is below if it is None.
         """
         s, shape = self.scale, np.asarray(shape, float)
         points, radii = shape[:, :2] * (s * self.flip, s) + self.origin, shape[:, 2:].sum(1) * s
@@ -102,56 +109,61 @@ class Canvas:
         right, bottom = np.minimum((points + reach).max(0), self.pet.shape[::-1]).astype(int)
         if min(right - left, bottom - top) < 2:
             return
-        # The shape is filled at twice the size and reduced, so that its edges are smooth.
-        layer = Image.new("L", (int(right - left) * 2, int(bottom - top) * 2))
-        pen, points, radii = ImageDraw.Draw(layer), (points - (left, top)) * 2, radii * 2
-        if radii.any():
-            normal = np.gradient(points, axis=0)[:, ::-1] * (-1, 1)
-            side = normal * (radii / np.maximum(np.hypot(*normal.T), 1e-6))[:, None]
-            for (x, y), r in zip(points, radii, strict=True):
-                pen.ellipse((x - r, y - r, x + r, y + r), fill=255)
-            for a, b in pairwise(np.concatenate([points + side, points - side], 1)):
-                pen.polygon([*a, *b[2:], *b[:2]], fill=255)
-        else:
-            pen.polygon([*points.ravel()], fill=255)
-        layer = layer.reduce(2)
-
-        def blurred(radius, dx=0.0, dy=0.0):
-            soft = np.asarray(layer.filter(ImageFilter.GaussianBlur(float(radius))))
-            rows, columns = (
-                np.arange(n) - round(d) for n, d in zip(soft.shape, (dy, dx), strict=True)
-            )
-            soft = soft[rows.clip(0, len(rows) - 1)][:, columns.clip(0, len(columns) - 1)]
-            return soft.astype(np.float32) / 255
-
+        area = slice(top, bottom), slice(left, right)
+        layer = _fill((points - (left, top)) * 2, radii * 2, (right - left, bottom - top))
         rows, columns, fur = np.arange(top, bottom)[:, None], np.arange(left, right)[None], 0.0
+
+        # Strokes of fur, which roughen the edge of what is fluffy.
         if grain or fluff:
             stroke, zoom = round(angle * self.flip / 22.5) % 8 + 1, max(90 / s, 0.75)
-            fur = noise_tile(stroke, rows * zoom + self.offset[0], columns * zoom + self.offset[1])[
-                ..., None
-            ]
+            fur = noise_tile(stroke, rows * zoom + self.offset[0], columns * zoom + self.offset[1])
+            fur = fur[..., None]
         cover = np.asarray(layer, np.float32) / 255
         if fluff:
-            edge = blurred(0.012 * s * (1 + 2 * fluff)) - 0.5 + 0.13 * fur[..., 0]
+            edge = _blurred(layer, 0.012 * s * (1 + 2 * fluff)) - 0.5 + 0.13 * fur[..., 0]
             cover = np.clip(edge * (2.5 + 0.03 * s) + 0.5, 0, 1)
-        if callable(colour):
+        if pet is None:
+            cover = cover * min(self.detail, 1)
+
+        # Its color; the side towards the light is brighter, the other one darker.
+        if callable(color):
             x, y = (columns - self.origin[0]) / (s * self.flip), (rows - self.origin[1]) / s
-            colour = colour(x.astype(np.float32), y.astype(np.float32))
-        colour = np.asarray(colour, np.float32) * (1 + grain * fur) if grain else colour
+            color = color(x.astype(np.float32), y.astype(np.float32))
+        color = np.asarray(color, np.float32) * (1 + self.texture * grain * fur)
         if depth:
             radius = min(0.13 * min(layer.size), 0.12 * s)
-            shade = 1 - ramp(blurred(radius, -0.3 * radius, -0.5 * radius), 0.05, 0.9)[..., None]
-            colour = colour * (1.06 - shade * np.array([0.72, 0.82, 0.68], np.float32) * depth)
-        below, known = self.pixels[top:bottom, left:right], self.pet[top:bottom, left:right]
-        if over:
-            shadow = over * blurred(0.03 * s, 0, 0.02 * s)
-            below *= 1 - (shadow * known if pet else shadow)[..., None]
-        below += (colour - below) * cover[..., None]
-        if pet is not None:
-            known += ((1 if pet else 0) - known) * cover
+            away, towards = (_blurred(layer, radius, *(k * radius * self.light)) for k in (-1, 1))
+            color = color * (1 + 1.4 * depth * self.shade * (away - towards))[..., None]
 
-    def outline(self, colour, strength):
-        """Draw the pet's contour, soft on both sides, in a colour."""
-        mask = Image.fromarray((self.pet * 255).astype(np.uint8))
-        soft = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.2)), np.float32)[..., None] / 255
-        self.pixels += (colour - self.pixels) * ramp(4 * soft * (1 - soft), 0.1, 1) * strength
+        # A shadow on what is below: a pet's parts shade the pet alone.
+        below, known = self.pixels[area], self.pet[area]
+        if over * self.shadow:
+            fall = _blurred(layer, 0.03 * s, *(-0.02 * s * self.light)) * over * self.shadow
+            below *= 1 - (fall * known if pet else fall)[..., None]
+        below += (color - below) * cover[..., None]
+        if pet is not None:
+            known += (pet - known) * cover
+
+
+def _fill(points, radii, size):
+    """The shape in white on black, filled at twice the size and reduced: its edges are smooth."""
+    layer = Image.new("L", tuple(2 * int(side) for side in size))
+    pen = ImageDraw.Draw(layer)
+    if not radii.any():
+        pen.polygon([*points.ravel()], fill=255)
+        return layer.reduce(2)
+    normal = np.gradient(points, axis=0)[:, ::-1] * (-1, 1)
+    side = normal * (radii / np.maximum(np.hypot(*normal.T), 1e-6))[:, None]
+    for (x, y), r in zip(points, radii, strict=True):
+        pen.ellipse((x - r, y - r, x + r, y + r), fill=255)
+    for a, b in pairwise(np.concatenate([points + side, points - side], 1)):
+        pen.polygon([*a, *b[2:], *b[:2]], fill=255)
+    return layer.reduce(2)
+
+
+def _blurred(layer, radius, dx=0.0, dy=0.0):
+    """A layer blurred and moved, 0..1."""
+    soft = np.asarray(layer.filter(ImageFilter.GaussianBlur(float(radius))))
+    rows, columns = (np.arange(n) - round(d) for n, d in zip(soft.shape, (dy, dx), strict=True))
+    soft = soft[rows.clip(0, len(rows) - 1)][:, columns.clip(0, len(columns) - 1)]
+    return soft.astype(np.float32) / 255
