@@ -1,6 +1,12 @@
 from helpers import training
 from helpers.studies import experiments
-from helpers.studies.experiments import EXPERIMENTS, Experiment, fewer_pairs, run_experiment
+from helpers.studies.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    at_most,
+    fewer_pairs,
+    run_experiment,
+)
 
 import pytest
 import torch
@@ -98,3 +104,15 @@ def test_fewer_pairs_keep_the_steps(splits):
     for wrong in (0, 0.3, -1):
         with pytest.raises(ValueError, match=f"fraction must be 1, 1/2, 1/3, ..., not {wrong}"):
             fewer_pairs(train, wrong)
+
+
+def test_a_bounded_run(splits, drawn):
+    """At most so many pairs, from all over the list, with what else belongs to them."""
+    train = splits.train
+    few = at_most(train, 5)
+    assert len(few) == len(set(few.names)) == 5 and set(few.names) <= set(train.names)
+    assert few.names[0] == train.names[0] and few.names[-1] == train.names[-1]
+    assert few.augment is train.augment
+    assert at_most(train, None) is at_most(train, 1000) is train
+
+    assert run(drawn, limit=6)["pairs"] == {"train": 6, "val": 6, "test": 37}
