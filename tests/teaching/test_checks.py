@@ -9,7 +9,7 @@ import io
 import re
 from pathlib import Path
 
-from helpers.checks import blocks
+from helpers.teaching.checks import nb02, nb03 as blocks
 from helpers.datasets.pets import PetFolder
 from helpers.model import DoubleConv
 
@@ -113,3 +113,9 @@ def test_right_answers_may_be_written_in_another_order(capsys):
 
     blocks.up(Up)
     assert capsys.readouterr().out.startswith("Exercise 03.3: right.")
+
+
+@pytest.mark.parametrize("padding", [0.4, 51 / 128, 52 / 128])
+def test_padding_may_be_counted_in_whole_rows(padding, capsys):
+    nb02.padding_share(padding)
+    assert capsys.readouterr().out.startswith("Exercise 02.1: right.")

@@ -66,7 +66,7 @@ def step(*lines: str) -> str:
 
 
 WRONG = {
-    "01.1": [("miou = 0.33", "its accuracy"), ("miou = 0.6", "the union"), ("miou = 'a third'", "number")],
+    "01.1": [("miou = (test_pairs.masks == 0).double().mean().item()", "its accuracy"), ("miou = 0.6", "the union"), ("miou = 'a third'", "number")],
     "01.2": [
         ("to_labels = lambda trimap: torch.from_numpy(trimap).long()", "begin at 1"),
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1)", "type"),
@@ -83,7 +83,7 @@ WRONG = {
         ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
     ],
-    "02.1": [("padding = 0.6", "is photo"), ("padding = 0.1", "shorter one")],
+    "02.1": [("padding = 0.6", "is image"), ("padding = 0.1", "shorter one")],
     "02.2": [
         (
             "def random_flip(image, mask):\n"
@@ -292,9 +292,9 @@ WRONG = {
         ("seeds_needed = lambda effect, luck: 3", "too few"),
     ],
     "07.4": [
-        ("from helpers.studies.experiments import "augmentation"), Experiment\nboth = Experiment(share=0.5)"
-        ("both = Experiment(share=0.5, augment=False, size=64)", "size"),
-        ("both = Experiment(share=0.25, augment=False)", "25%"),
+        ("from helpers.studies.experiments import Experiment\nboth = Experiment(fraction=0.5)", "augmentation"),
+        ("both = Experiment(fraction=0.5, augment=False, size=64)", "size"),
+        ("both = Experiment(fraction=0.25, augment=False)", "25%"),
         ("both = 'half, and no augmentation'", "str"),
     ],
 }
