@@ -1,33 +1,40 @@
-"""Grade the exercises in students' notebooks: python -m helpers.grading FOLDER_OR_NOTEBOOK ... [--junit REPORT.xml]
+"""Grade the exercises in students' notebooks.
 
-Each answer is put into this clone's own copy of the notebook, so that changed checks or deleted cells do not matter,
-and that copy is run in a process and a temporary folder of its own. An answer must stand in the exercise's cell.
+An exercise is found by its number in the metadata of its cells. The answer, and cells that the
+student added before its check, are put into this clone's own copy of the notebook, so that changed
+checks and deleted cells do not matter. That copy is run in a process and a temporary folder of its
+own; what counts is what its check found, not what was printed.
 
-This runs other people's code. It has a time limit, but it is no sandbox: use an account or a container that holds
-nothing of value, and read answers that surprise you.
+This runs other people's code. It has a time limit, but it is no sandbox: use an account or a
+container that holds nothing of value, and read answers that surprise you.
 """
 
 import argparse
 import contextlib
-import itertools
+import json
 import re
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from helpers.files import home
 from helpers.teaching.checks.verdict import RIGHT, UNANSWERED, WRONG
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
+from nbformat import NotebookNode
 
 MISSING = "missing"
-VERDICT = re.compile(
-    rf"^Exercise (\d\d\.\d): ({RIGHT}|{WRONG}|{UNANSWERED})\.(?: (.*))?$", re.MULTILINE
-)
+
+# Run after each check: what it found, read from where answers do not usually reach.
+READ_VERDICT = """
+import json
+from helpers.teaching.checks.verdict import FOUND
+print(json.dumps(FOUND.pop({!r}, None)))
+"""
 
 
 @dataclass(frozen=True)
@@ -39,13 +46,16 @@ class Result:
     text: str = ""
 
 
-def grade(
-    path: Path, seconds_per_cell: int = 60, notebooks: Path = HOME / "notebooks"
-) -> list[Result]:
+def grade(path: Path, seconds_per_cell: int = 60, notebooks: Path | None = None) -> list[Result]:
     """The results of all exercises of one student's notebook, in order.
 
-    Raises ValueError if the file is no notebook, or none of this series, or if the time limit is too short for this
-    machine to run the lesson.
+    Args:
+        path: the student's notebook.
+        seconds_per_cell: the time limit.
+        notebooks: the folder of the official ones, this clone's if None.
+
+    Raises ValueError if the file is no notebook, or none of this edition of the series, or if the
+    time limit is too short for this machine to run the lesson.
     """
     try:
         student = nbformat.read(path, as_version=4)
@@ -53,60 +63,81 @@ def grade(
         raise ValueError(
             f"{path} cannot be read as a notebook ({type(error).__name__}): ask for it again"
         ) from error
-    original = _official(path, student, notebooks)
-    official, title = nbformat.read(original, as_version=4), original.name[:2]
-    answers = {check: source for check, source in _exercises(student)}
-    expected, kept = [], []
-    for i, cell in enumerate(official.cells):
-        tags = cell.metadata.get("tags", [])
-        if "exercise" in tags:
-            check = official.cells[i + 1].source
-            expected.append((f"{title}.{len(expected) + 1}", check, check in answers))
-            cell.source = answers.get(check, cell.source)
-        if cell.cell_type == "code" and not {"long", "quiz"} & set(tags):
-            kept.append(cell)
-    official.cells = kept
-    said = _run(official, seconds_per_cell)
-    silent = (WRONG, "The check was not reached, or gave no verdict.")
-    return [
-        Result(number, *said.get(check, silent)) if there else Result(number, MISSING)
-        for number, check, there in expected
-    ]
+
+    official = _official(path, student, notebooks or home() / "notebooks")
+    answers = _answers(student, official)
+    results = _run(_put_in(official, answers), seconds_per_cell)
+    numbers = [_number(cell) for cell in official.cells if _is(cell, "exercise")]
+    return [results[n] if n in answers else Result(n, MISSING) for n in numbers]
 
 
-def _official(path: Path, student: nbformat.NotebookNode, notebooks: Path) -> Path:
-    title = re.search(
-        r"^# (\d\d)\. ",
-        "\n".join(c.source for c in student.cells if c.cell_type == "markdown"),
-        re.M,
-    )
-    found = sorted(notebooks.glob(f"{title[1]}_*.ipynb")) if title else []
+def _official(path: Path, student: NotebookNode, folder: Path) -> NotebookNode:
+    """Our copy of a student's notebook, found by the number in its title."""
+    text = "\n".join(cell.source for cell in student.cells if cell.cell_type == "markdown")
+    title = re.search(r"^# (\d\d)\. ", text, re.MULTILINE)
+    found = sorted(folder.glob(f"{title[1]}_*.ipynb")) if title else []
     if not found:
         raise ValueError(
-            f"{path} is no notebook of this series: its title should begin with a number, as in '# 03. '"
+            f"{path} is no notebook of this series: its title should begin with a number, as in"
+            " '# 03. '"
         )
-    return found[0]
+    if not any(_number(cell) for cell in student.cells):
+        raise ValueError(
+            f"{path} has no cell with the number of an exercise in its metadata: it was filled in"
+            " with edition 0.2, or by a program that drops metadata. Grade it with edition 0.2, or"
+            f" copy the answers into this edition's {found[0].name}"
+        )
+    return nbformat.read(found[0], as_version=4)
 
 
-def _exercises(notebook: nbformat.NotebookNode) -> Iterable[tuple[str, str]]:
-    """Each check's source, and the code cell before it."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for before, cell in itertools.pairwise(code):
-        if "check" in cell.metadata.get("tags", []) or cell.source.startswith("check."):
-            yield cell.source, before.source
+def _answers(student: NotebookNode, official: NotebookNode) -> dict[str, list[NotebookNode]]:
+    """By exercise: its cell, and the code cells that the student added since the check before."""
+    ours = {cell.id for cell in official.cells} | {cell.source for cell in official.cells}
+    answers: dict[str, list[NotebookNode]] = {}
+    added: list[NotebookNode] = []
+
+    for cell in student.cells:
+        number = _number(cell)
+        if _is(cell, "exercise"):
+            answers[number] = [*answers.get(number, []), *added, cell]
+            added = answers[number]  # what is added below the answer belongs to it, too
+        elif number:
+            added = []  # a check: what follows belongs to the next exercise
+        elif cell.cell_type == "code" and not {cell.get("id"), cell.source} & ours:
+            added.append(cell)
+    return answers
 
 
-def _run(notebook: nbformat.NotebookNode, seconds_per_cell: int) -> dict[str, tuple[str, str]]:
-    """Run a notebook and read its checks: state and text by the check's source."""
+def _put_in(official: NotebookNode, answers: dict[str, list[NotebookNode]]) -> NotebookNode:
+    """The official notebook with a student's answers; what is long or a quiz is left out."""
+    cells = []
+    for cell in official.cells:
+        number = _number(cell)
+        if cell.cell_type != "code" or _is(cell, "long") or _is(cell, "quiz"):
+            continue
+        if not _is(cell, "exercise"):
+            cells.append(cell)
+        for own in answers.get(number, []) if _is(cell, "exercise") else []:
+            kind = "answer" if _is(own, "exercise") else "added"
+            about = {"exercise": number, "tags": [kind]}
+            cells.append(nbformat.v4.new_code_cell(own.source, metadata=about))
+        if _is(cell, "check"):
+            about = {"exercise": number, "tags": ["verdict"]}
+            cells.append(nbformat.v4.new_code_cell(READ_VERDICT.format(number), metadata=about))
+    return nbformat.v4.new_notebook(cells=cells, metadata=official.metadata)
+
+
+def _run(notebook: NotebookNode, seconds_per_cell: int) -> dict[str, Result]:
+    """Run a notebook and read what its checks found, by exercise."""
     started: dict[int, float] = {}
-    stopped: set[int] = set()  # positions of the cells that reached the limit
+    stopped = []  # cells that reached the limit
 
-    def note_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+    def note_start(cell: NotebookNode, cell_index: int) -> None:
         started[cell_index] = time.monotonic()
 
-    def note_end(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict) -> None:
+    def note_end(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
         if time.monotonic() - started[cell_index] >= seconds_per_cell:
-            stopped.add(cell_index)
+            stopped.append(cell)
 
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
@@ -120,33 +151,43 @@ def _run(notebook: nbformat.NotebookNode, seconds_per_cell: int) -> dict[str, tu
         )
         with contextlib.suppress(DeadKernelError):  # what was checked until then counts
             client.execute()
-    for i in stopped:
-        cell = notebook.cells[i]
-        if not {"exercise", "check"} & set(cell.metadata.get("tags", [])):
+
+    for cell in stopped:
+        if not _number(cell):
             raise ValueError(
-                f"a cell of the lesson itself took more than {seconds_per_cell} s: grade again with larger --seconds"
-                f" ({cell.source.splitlines()[0]})"
+                f"a cell of the lesson itself took more than {seconds_per_cell} s: grade again"
+                f" with larger --seconds ({cell.source.splitlines()[0]})"
             )
-    results = {}
-    for i, (answer, check) in enumerate(itertools.pairwise(notebook.cells)):
-        if "check" not in check.metadata.get("tags", []):
-            continue
-        verdicts = VERDICT.findall("".join(output.get("text", "") for output in check.outputs))
-        errors = [
-            output
-            for cell in (answer, check)
-            for output in cell.outputs
-            if output.output_type == "error"
-        ]
-        if {i, i + 1} & stopped:
-            results[check.source] = WRONG, f"It was stopped after {seconds_per_cell} s."
-        elif errors:
-            results[check.source] = WRONG, f"{errors[0].ename}: {errors[0].evalue}"
-        elif len(verdicts) == 1:
-            results[check.source] = verdicts[0][1:]
-        elif verdicts:
-            results[check.source] = WRONG, "The answer prints a verdict of its own."
-    return results
+    return {
+        number: _result(number, [c for c in notebook.cells if _number(c) == number], stopped)
+        for number in filter(None, map(_number, notebook.cells))
+    }
+
+
+def _result(number: str, cells: list[NotebookNode], stopped: list[NotebookNode]) -> Result:
+    """What came of one exercise, from its cells: answer, check, verdict, and added ones."""
+    judged = [cell for cell in cells if not _is(cell, "added")]  # those may be scratch
+    if any(cell in stopped for cell in judged):
+        return Result(number, WRONG, "It was stopped at the time limit.")
+
+    outputs = [output for cell in judged for output in cell.outputs]
+    errors = [output for output in outputs if output.output_type == "error"]
+    if errors:
+        return Result(number, WRONG, f"{errors[0].ename}: {errors[0].evalue}")
+
+    said = [
+        output.get("text", "") for cell in cells if _is(cell, "verdict") for output in cell.outputs
+    ]
+    found = json.loads(said[-1]) if said else None
+    return Result(number, *(found or (WRONG, "The check was not reached, or found nothing.")))
+
+
+def _number(cell: NotebookNode) -> str:
+    return cell.metadata.get("exercise", "")
+
+
+def _is(cell: NotebookNode, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
 
 
 def table(results: dict[str, list[Result] | str]) -> str:
@@ -182,24 +223,28 @@ def junit(results: dict[str, list[Result] | str]) -> ElementTree.ElementTree:
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m helpers.teaching.grading",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, help="notebooks, or folders of them")
     parser.add_argument("--junit", type=Path, help="also write this JUnit XML file")
     parser.add_argument("--seconds", type=int, default=60, help="time limit of a cell")
     options = parser.parse_args(arguments)
+
+    # Checkpoints of Jupyter are copies of what is graded anyway.
     files = [f for p in options.paths for f in (sorted(p.rglob("*.ipynb")) if p.is_dir() else [p])]
+    files = [file for file in files if ".ipynb_checkpoints" not in file.parts]
+    if not files:
+        parser.error("there is no notebook in " + ", ".join(map(str, options.paths)))
+
     results: dict[str, list[Result] | str] = {}
     for file in files:
-        if ".ipynb_checkpoints" in file.parts:
-            continue
         try:
             results[str(file)] = grade(file, options.seconds)
         except ValueError as error:
             results[str(file)] = str(error)
         print(table({str(file): results[str(file)]}), flush=True)
-    if not results:
-        parser.error("there is no notebook in " + ", ".join(map(str, options.paths)))
     if options.junit:
         junit(results).write(options.junit, encoding="utf-8", xml_declaration=True)
 

@@ -1,1 +1,1 @@
-"""Checks for the exercises of the notebooks. Each says right, or hints at a likely cause; none gives an answer away."""
+"""Checks for the exercises: right, or a hint at a likely cause, never the answer."""

@@ -18,11 +18,13 @@ def all_pet(guess: float, masks: Tensor) -> str:
     guess, share = number(guess), (masks == 0).double().mean().item()
     if abs(guess - share) < 0.02 < abs(guess - share / 3):
         raise Hint(
-            "That is its accuracy. What is the IoU of the two classes that never occur in its answer?"
+            "That is its accuracy. What is the IoU of the two classes that never occur in its"
+            " answer?"
         )
     if abs(guess - share / 3) > 0.02:
         raise Hint(
-            "If every pixel is called pet, what is the intersection with the true pet, and what the union?"
+            "If every pixel is called pet, what is the intersection with the true pet, and what"
+            " the union?"
         )
     return f"It is {share / 3:.3f}."
 
@@ -38,7 +40,8 @@ def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
         raise Hint("The three classes are mixed up: the order stays, pet first, border last.")
     if labels.dtype != torch.int64:
         raise Hint(
-            f"The values are right. The type is {labels.dtype}; which one does cross_entropy take for indices?"
+            f"The values are right. The type is {labels.dtype}; which one does cross_entropy take"
+            " for indices?"
         )
     for bad in (0, 4, 255):
         try:
@@ -63,7 +66,8 @@ def class_weights(function: Callable[[Tensor], Tensor]) -> str:
         if close(weights / weights.sum(), wanted / wanted.sum()) and not close(weights, wanted):
             average = (weights * shares).sum()
             raise Hint(
-                f"The ratios are right, the scale is not: over all pixels the weights average to {average:.2f}."
+                "The ratios are right, the scale is not: over all pixels the weights average to"
+                f" {average:.2f}."
             )
         if not close(weights, wanted):
             raise Hint("With twice the share, a class should have half the weight.")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import Hint, ask, exercise, number, refuse, tensor
+from helpers.teaching.checks.verdict import Hint, ask, exercise, number, tensor
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ def padding_share(guess: float) -> str:
     row = 1 / 128  # whole rows of pixels: 51 of 128, or 52, are as right as 0.4
     if abs(guess - 0.4) < row:
         return "An image whose sides differ by a factor s fills 1/s of the square."
-    refuse(abs(guess - 0.6) < row, "That is the fraction which is image.")
+    if abs(guess - 0.6) < row:
+        raise Hint("That is the fraction which is image.")
     raise Hint(
         "After scaling, the longer side is 128 px. How long is the shorter one, and what is left"
         " of the square?"
@@ -51,26 +52,19 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
         seen.append(tuple(names))
     torch.set_rng_state(state)
     both = set(seen)
-    refuse(
-        any("upside down" in pair for pair in both),
-        "Upside down is not left to right: which dimension is the width?",
-    )
-    refuse(
-        any("changed otherwise" in pair for pair in both),
-        "Image or mask came out neither as it was nor mirrored.",
-    )
-    refuse(
-        ("mirrored", "as it is") in both and ("as it is", "mirrored") in both,
-        "Sometimes one moves and the other does not: how often do you draw a random number?",
-    )
-    refuse(
-        ("mirrored", "as it is") in both or ("as it is", "mirrored") in both,
-        "One of the two never moves along.",
-    )
+    if any("upside down" in pair for pair in both):
+        raise Hint("Upside down is not left to right: which dimension is the width?")
+    if any("changed otherwise" in pair for pair in both):
+        raise Hint("Image or mask came out neither as it was nor mirrored.")
+    if ("mirrored", "as it is") in both and ("as it is", "mirrored") in both:
+        raise Hint(
+            "Sometimes one moves and the other does not: how often do you draw a random number?"
+        )
+    if ("mirrored", "as it is") in both or ("as it is", "mirrored") in both:
+        raise Hint("One of the two never moves along.")
     share = seen.count(("mirrored", "mirrored")) / len(seen)
-    refuse(
-        not 0.35 < share < 0.65, f"{share:.0%} of 200 pairs were mirrored; it should be about half."
-    )
+    if not 0.35 < share < 0.65:
+        raise Hint(f"{share:.0%} of 200 pairs were mirrored; it should be about half.")
     return f"{share:.0%} of 200 pairs were mirrored, each time both parts."
 
 
@@ -86,21 +80,17 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
         return v2.functional.resize(low, [50, 70], mode, antialias=False)[0]
 
     answer = tensor(ask(function, mask.clone(), 16), (50, 70))
-    refuse(
-        not set(answer.unique().tolist()) <= set(mask.unique().tolist()),
-        "There are values that the mask did not have. Were class numbers averaged?",
-    )
+    if not set(answer.unique().tolist()) <= set(mask.unique().tolist()):
+        raise Hint("There are values that the mask did not have. Were class numbers averaged?")
     if torch.equal(answer.byte(), resized(InterpolationMode.NEAREST_EXACT)):
         return "Score it against the original, and you have the ceiling of an input size."
-    refuse(
-        torch.equal(answer.byte(), resized(InterpolationMode.NEAREST)),
-        "The value is taken from the corner of each cell, so the mask is shifted. Which mode is"
-        " exact?",
-    )
-    refuse(
-        torch.equal(answer, mask),
-        "The mask came back unchanged: does it go through the small size?",
-    )
+    if torch.equal(answer.byte(), resized(InterpolationMode.NEAREST)):
+        raise Hint(
+            "The value is taken from the corner of each cell, so the mask is shifted. Which mode"
+            " is exact?"
+        )
+    if torch.equal(answer, mask):
+        raise Hint("The mask came back unchanged: does it go through the small size?")
     raise Hint(
         "The result is not that of two resizes to the nearest value, down to size x size and back."
     )
@@ -121,32 +111,31 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
         inner = round(width * scale), round(height * scale)
         padded = 64 * 64 - inner[0] * inner[1]
         found = set(boxed.unique().tolist())
-        refuse(
-            1 in found,
-            "A mask of pet and border came back with background in it: from padding, or from"
-            " averaging?",
-        )
-        refuse(
-            padded and IGNORE_INDEX not in found,
-            f"No pixel of the mask is {IGNORE_INDEX}. Is the photo stretched to the square?",
-        )
-        refuse(
-            not found <= {0, 2, IGNORE_INDEX},
-            f"The mask came back with the values {sorted(found)}.",
-        )
-        refuse(
-            abs(int((boxed == IGNORE_INDEX).sum()) - padded) > 64,
-            f"{int((boxed == IGNORE_INDEX).sum())} pixels are padding; with the aspect kept,"
-            f" {padded} are.",
-        )
+        if 1 in found:
+            raise Hint(
+                "A mask of pet and border came back with background in it: from padding, or from"
+                " averaging?"
+            )
+        if padded and IGNORE_INDEX not in found:
+            raise Hint(
+                f"No pixel of the mask is {IGNORE_INDEX}. Is the photo stretched to the square?"
+            )
+        if not found <= {0, 2, IGNORE_INDEX}:
+            raise Hint(f"The mask came back with the values {sorted(found)}.")
+        if abs(int((boxed == IGNORE_INDEX).sum()) - padded) > 64:
+            raise Hint(
+                f"{int((boxed == IGNORE_INDEX).sum())} pixels are padding; with the aspect kept,"
+                f" {padded} are."
+            )
         inside = boxed != IGNORE_INDEX
-        refuse(image[:, inside].float().std() < 30, "The photo does not lie where the mask lies.")
+        if image[:, inside].float().std() < 30:
+            raise Hint("The photo does not lie where the mask lies.")
         rows, columns = inside.nonzero().T
-        refuse(
+        if (
             abs(int(rows.min() + rows.max()) - 63) > 1
-            or abs(int(columns.min() + columns.max()) - 63) > 1,
-            "The photo should lie in the middle, with equal padding on both sides.",
-        )
+            or abs(int(columns.min() + columns.max()) - 63) > 1
+        ):
+            raise Hint("The photo should lie in the middle, with equal padding on both sides.")
     return "Shapes stay true, and the padding is ignored."
 
 
@@ -161,27 +150,21 @@ def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> 
         if not isinstance(parts, tuple) or len(parts) != 2:
             raise Hint("Return two tensors of row numbers: training, validation.")
         train, val = (torch.as_tensor(part).long() for part in parts)
-        refuse(
-            (shared := set(train.tolist()) & set(val.tolist())),
-            f"{len(shared)} of 80 rows are in both parts: a leak.",
-        )
-        refuse(
-            (missing := set(range(80)) - set(train.tolist()) - set(val.tolist())),
-            f"{len(missing)} of 80 rows are in neither part.",
-        )
+        if shared := set(train.tolist()) & set(val.tolist()):
+            raise Hint(f"{len(shared)} of 80 rows are in both parts: a leak.")
+        if missing := set(range(80)) - set(train.tolist()) - set(val.tolist()):
+            raise Hint(f"{len(missing)} of 80 rows are in neither part.")
         held = torch.bincount(breeds[val], minlength=10)
-        refuse(
-            (held != 2).any(),
-            f"Of a breed with 8 pairs, {int(held.min())} to {int(held.max())} are held out; it"
-            " should be 2.",
-        )
+        if (held != 2).any():
+            raise Hint(
+                f"Of a breed with 8 pairs, {int(held.min())} to {int(held.max())} are held out;"
+                " it should be 2."
+            )
         again = ask(function, breeds.clone(), seed)[1]
-        refuse(
-            sorted(torch.as_tensor(again).tolist()) != sorted(val.tolist()),
-            "The same seed gave two different splits: experiments could not be compared.",
-        )
-    refuse(
-        sorted(torch.as_tensor(ask(function, breeds, 0)[1]).tolist()) == sorted(val.tolist()),
-        "Another seed gives the same split.",
-    )
+        if sorted(torch.as_tensor(again).tolist()) != sorted(val.tolist()):
+            raise Hint(
+                "The same seed gave two different splits: experiments could not be compared."
+            )
+    if sorted(torch.as_tensor(ask(function, breeds, 0)[1]).tolist()) == sorted(val.tolist()):
+        raise Hint("Another seed gives the same split.")
     return "Disjoint, complete, balanced, and the same again with the same seed."

@@ -19,7 +19,8 @@ def double_conv(block: type[nn.Module]) -> str:
     surplus = parameters(mine) - parameters(theirs)
     if surplus == 2 * 16:
         raise Hint(
-            "There are 32 parameters too many: a bias that the normalization after it takes away again."
+            "There are 32 parameters too many: a bias that the normalization after it takes away"
+            " again."
         )
     if surplus == -2 * 2 * 16:
         raise Hint(
@@ -58,7 +59,8 @@ def up(block: type[nn.Module]) -> str:
         p.shape[1:2] == (8,) for p in mine.parameters() if p.shape[-1:] == (3,)
     ):
         raise Hint(
-            "The first 3x3 convolution should see the channels of both, side by side. Were they added?"
+            "The first 3x3 convolution should see the channels of both, side by side. Were they"
+            " added?"
         )
     same_values(
         mine,
@@ -78,14 +80,16 @@ def unet(network: type[nn.Module]) -> str:
     same_shape(logits, (2, 3, 32, 48), "one value for each class at every pixel")
     if (logits >= 0).all() and torch.allclose(logits.sum(dim=1), torch.ones(2, 32, 48), atol=1e-4):
         raise Hint(
-            "The output sums to 1 over the classes: these are probabilities. The network should return logits."
+            "The output sums to 1 over the classes: these are probabilities. The network should"
+            " return logits."
         )
     if (logits >= 0).all():
         raise Hint("No output is negative: is there a ReLU after the head?")
     for name in ("downs", "ups"):
         if isinstance(getattr(mine, name, None), list | tuple):
             raise Hint(
-                f"{name} is a plain Python list, in which PyTorch finds no layers to train. Use nn.ModuleList."
+                f"{name} is a plain Python list, in which PyTorch finds no layers to train. Use"
+                " nn.ModuleList."
             )
     same_values(
         mine, theirs, (images,), "is the skip that is used last the one that was kept first?"
@@ -96,7 +100,8 @@ def unet(network: type[nn.Module]) -> str:
     )
     if parameters(small) != parameters(helpers.model.UNet(1, 2, 4, 2)):
         raise Hint(
-            "UNet(1, 2, 4, 2) has another number of parameters than it should: are all four arguments used?"
+            "UNet(1, 2, 4, 2) has another number of parameters than it should: are all four"
+            " arguments used?"
         )
     return f"It has {parameters(mine):,} parameters and gives the same logits as the helper's."
 
@@ -144,7 +149,8 @@ def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
         raise Unanswered
     if not list(module.parameters()):
         raise Hint(
-            "The block has no parameters. Are its layers attributes, or arguments of super().__init__?"
+            "The block has no parameters. Are its layers attributes, or arguments of"
+            " super().__init__?"
         )
     return module
 

@@ -27,7 +27,8 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
         optimizers[1].step()
         if isinstance(answer, Tensor) and answer.requires_grad:
             raise Hint(
-                "It returns a tensor that keeps the whole graph in memory. How do you get the plain number?"
+                "It returns a tensor that keeps the whole graph in memory. How do you get the"
+                " plain number?"
             )
         if not close(number(answer), loss.item()):
             softmax_twice = F.cross_entropy(
@@ -36,7 +37,8 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
             if k == 0 and close(number(answer), softmax_twice):
                 raise Hint("The loss is that of a softmax too many: cross_entropy takes logits.")
             raise Hint(
-                f"The loss of step {k + 1} is {number(answer):.4f}, and should be {loss.item():.4f}."
+                f"The loss of step {k + 1} is {number(answer):.4f}, and should be"
+                f" {loss.item():.4f}."
             )
         if all(
             torch.equal(a, b) for a, b in zip(mine.parameters(), model.parameters(), strict=True)
@@ -46,9 +48,11 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
             close(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True)
         ):
             raise Hint(
-                "The first step is not the one asked for: are loss, backward and step in this order?"
+                "The first step is not the one asked for: are loss, backward and step in this"
+                " order?"
                 if k == 0
-                else "The first step is right, a later one is not: what is left over from the step before?"
+                else "The first step is right, a later one is not: what is left over from the step"
+                " before?"
             )
     return "Three steps in a row give the weights that they should."
 
@@ -68,7 +72,8 @@ def first_loss(guess: float) -> str:
     if close(guess, math.log2(37), 5e-3) or close(guess, math.log10(37), 5e-3):
         raise Hint("Right idea, another logarithm: cross-entropy takes the natural one.")
     raise Hint(
-        "What probability does the true class get from a network that knows nothing about 37 classes?"
+        "What probability does the true class get from a network that knows nothing about 37"
+        " classes?"
     )
 
 
@@ -83,7 +88,8 @@ def best_epoch(function: Callable[[dict[str, list[float]]], int]) -> str:
     answer = number(ask(function, copy.deepcopy(history)))
     causes = {
         3: "Lists count from 0, epochs from 1.",
-        2: "That epoch has the lowest validation loss. This series keeps the one with the best validation mIoU.",
+        2: "That epoch has the lowest validation loss. This series keeps the one with the best"
+        " validation mIoU.",
         5: "That is the last epoch, or the one with the lowest training loss.",
     }
     if answer != 4:
@@ -125,7 +131,8 @@ def accumulated_step(
     if close(got, want, 1e-4):
         return "The same step as with the whole batch, in a quarter of the memory."
     raise Hint(
-        "The step is not that of the whole batch. When are gradients cleared, and how often do weights move?"
+        "The step is not that of the whole batch. When are gradients cleared, and how often do"
+        " weights move?"
     )
 
 

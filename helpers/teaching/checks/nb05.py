@@ -17,11 +17,13 @@ def class_iou(function: Callable[[Tensor], Tensor]) -> str:
     values, areas = tensor(ask(function, matrix.clone()), (3,)), matrix.sum(dim=1)
     if close(values, matrix.diag() / areas):
         raise Hint(
-            "These are shares of the true pixels that were found (recall). Predicted pixels count, too."
+            "These are shares of the true pixels that were found (recall). Predicted pixels"
+            " count, too."
         )
     if close(values, matrix.diag() / matrix.sum(dim=0)):
         raise Hint(
-            "These are shares of the predicted pixels that are right (precision). True pixels count, too."
+            "These are shares of the predicted pixels that are right (precision). True pixels"
+            " count, too."
         )
     if close(values, 2 * matrix.diag() / (areas + matrix.sum(dim=0))):
         raise Hint("This is Dice. What is counted twice in the sum of both areas?")
@@ -29,12 +31,14 @@ def class_iou(function: Callable[[Tensor], Tensor]) -> str:
         raise Hint("The sum of both areas counts the intersection twice.")
     if not close(values, iou(matrix)):
         raise Hint(
-            "Intersection: on the diagonal. Union: the class's row and column together, each pixel once."
+            "Intersection: on the diagonal. Union: the class's row and column together, each"
+            " pixel once."
         )
     absent = ask(function, torch.tensor([[5, 5, 0], [0, 10, 0], [0, 0, 0]]))
     if not torch.as_tensor(absent)[2].isnan():
         raise Hint(
-            f"A class that is neither there nor predicted has IoU {float(absent[2]):.0f}. What is 0/0?"
+            f"A class that is neither there nor predicted has IoU {float(absent[2]):.0f}. What is"
+            " 0/0?"
         )
     return "And a class that is not there counts neither for nor against."
 
@@ -54,7 +58,8 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
         raise Hint("Rows and columns are swapped: true classes are rows, predicted ones columns.")
     if not close(matrix, wanted.matrix):
         raise Hint(
-            f"It counts {int(matrix.sum())} pixels, of {truth.numel()}, or puts some into the wrong entry."
+            f"It counts {int(matrix.sum())} pixels, of {truth.numel()}, or puts some into the"
+            " wrong entry."
         )
     truth[:, :2] = IGNORE_INDEX
     wanted = ConfusionMatrix(4)
@@ -83,7 +88,8 @@ def shifted_iou(function: Callable[[int], float]) -> str:
     values = [number(ask(function, n)) for n in (2, 4, 8, 16, 32)]
     if close(torch.tensor(values), torch.tensor([(n - 1) / n for n in (2, 4, 8, 16, 32)])):
         raise Hint(
-            "That is the share of the object that is still covered. The union is larger than the object."
+            "That is the share of the object that is still covered. The union is larger than the"
+            " object."
         )
     for n, value in zip((2, 4, 8, 16, 32), values, strict=True):
         truth = torch.ones(1, n, n + 1, dtype=torch.int64)
@@ -92,7 +98,8 @@ def shifted_iou(function: Callable[[int], float]) -> str:
         shifted.update(truth.flip(-1), truth)
         if not close(value, shifted.iou()[0], 1e-6):
             raise Hint(
-                f"For n = {n} you say {value:.3f}. Draw it: which columns are in both squares, which in either?"
+                f"For n = {n} you say {value:.3f}. Draw it: which columns are in both squares,"
+                " which in either?"
             )
     return "2 px wide: 0.33. 32 px wide: 0.94. One pixel is not the same everywhere."
 

@@ -20,7 +20,8 @@ def calibration_part(guess: float) -> str:
     if close(guess, -0.03, 1e-3):
         raise Hint("The sign does not matter: distances must not cancel.")
     raise Hint(
-        "How far is the bin's confidence from its share of right pixels, and what share of all pixels is in it?"
+        "How far is the bin's confidence from its share of right pixels, and what share of all"
+        " pixels is in it?"
     )
 
 
@@ -65,7 +66,8 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
         raise Hint("The wrong piece was kept: pet and border together make a piece.")
     if not torch.equal(result, cleaned):
         raise Hint(
-            "The largest piece should stay as it is, border included, and all else become background."
+            "The largest piece should stay as it is, border included, and all else become"
+            " background."
         )
     if not torch.equal(
         torch.as_tensor(ask(function, torch.ones(4, 4, dtype=torch.int64))), torch.ones(4, 4).long()
@@ -88,6 +90,7 @@ def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) 
         raise Hint("That is the share of an image's errors; asked is the share of all its pixels.")
     if not close(shares, (sure * wrong).mean(dim=(1, 2))):
         raise Hint(
-            "Expected for the example: one share for each image, of pixels that are both sure and wrong."
+            "Expected for the example: one share for each image, of pixels that are both sure and"
+            " wrong."
         )
     return "Now rank your images by it."

@@ -37,7 +37,8 @@ def effect_of(
     wanted = mean(scores) - mean(baseline)
     if close(effect, -wanted):
         raise Hint(
-            "The sign is the other way around: an experiment that scores more has a positive effect."
+            "The sign is the other way around: an experiment that scores more has a positive"
+            " effect."
         )
     if not close(effect, wanted):
         raise Hint("The effect is the difference of two means.")
@@ -61,7 +62,8 @@ def seeds_needed(function: Callable[[float, float], int]) -> str:
         if n != whole:
             cause = "too few" if n < whole else "more than it takes"
             raise Hint(
-                f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds of each are {cause}."
+                f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds of each are"
+                f" {cause}."
             )
     return "To prove half the effect, you need four times the runs."
 
@@ -80,7 +82,8 @@ def both_changes(experiment: Any) -> str:
             raise Hint(f"It does not change {what}.")
     if extra := changed - {"fraction", "augment"}:
         raise Hint(
-            f"It also changes {', '.join(sorted(extra))}: then you cannot tell what the effect came from."
+            f"It also changes {', '.join(sorted(extra))}: then you cannot tell what the effect"
+            " came from."
         )
     if not close(experiment.fraction, 0.5):
         raise Hint(f"It trains on {experiment.fraction:.0%} of the pairs.")

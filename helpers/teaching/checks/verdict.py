@@ -1,4 +1,4 @@
-"""What a check says: right, not yet (with a hint), or not answered yet. The grader reads the same lines."""
+"""What a check finds: right, not yet (with a hint), or not answered yet."""
 
 import functools
 from collections.abc import Callable
@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 RIGHT, WRONG, UNANSWERED = "right", "not yet", "not answered yet"
+
+# By exercise, what its check found last: a state and a text. The grader reads this.
+FOUND: dict[str, tuple[str, str]] = {}
 
 
 class Hint(Exception):
@@ -21,11 +24,12 @@ class Unanswered(Exception):
 def exercise(number: str) -> Callable:
     """Turn a function that raises `Hint` for a wrong answer into a check that prints one line.
 
-    The line is "Exercise NUMBER: right. ..." (followed by what the function returned), "Exercise NUMBER: not yet. HINT"
-    or "Exercise NUMBER: not answered yet." An answer's own exception counts as "not yet", with its message.
+    The line is "Exercise NUMBER: right. ..." (followed by what the function returned), "Exercise
+    NUMBER: not yet. HINT" or "Exercise NUMBER: not answered yet." An answer's own exception counts
+    as "not yet", with its message. The check's attribute `passed` says whether it was right.
     """
 
-    def decorate(check: Callable[..., str | None]) -> Callable[..., None]:
+    def decorate(check: Callable[..., str | None]) -> Any:
         @functools.wraps(check)
         def verdict(*answers: Any) -> None:
             state, text = WRONG, ""
@@ -40,18 +44,22 @@ def exercise(number: str) -> Callable:
                 text = str(hint)
             except Exception as error:  # whatever a learner's code can raise
                 text = f"Your code stopped with {type(error).__name__}: {error}"
-            verdict.passed = state == RIGHT
+
+            FOUND[number] = state, text
+            verdict.passed = state == RIGHT  # a lesson goes on with the reader's own code then
             print(f"Exercise {number}: {state}. {text}".rstrip())
 
-        verdict.number = number
-        verdict.passed = False  # a lesson goes on with the reader's own code once it is right
+        verdict.passed = False
         return verdict
 
     return decorate
 
 
 def ask(function: Callable, *args: Any, **options: Any) -> Any:
-    """What an answer that is a function returns; `Unanswered` if that is dots, `Hint` if it is nothing."""
+    """What an answer that is a function returns.
+
+    Raises `Unanswered` if that is dots, `Hint` if it is nothing.
+    """
     result = function(*args, **options)
     if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
         raise Unanswered
