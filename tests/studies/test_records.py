@@ -95,8 +95,8 @@ def project(tmp_path):
     package = tmp_path / ".venv" / "helpers"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (tmp_path / "own.py").touch()
-    git(tmp_path, "add", "own.py")
+    (tmp_path / "__init__.py").touch()  # one of its own
+    git(tmp_path, "add", "__init__.py")
     git(tmp_path, "commit", "-q", "-m", "own")
     return tmp_path
 
