@@ -1,6 +1,7 @@
 """Quizzes: every notebook's can be read, and the form answers as it should."""
 
 import re
+import shutil
 from pathlib import Path
 
 from helpers.teaching.quiz import Option, Question, quiz, read_quiz
@@ -8,7 +9,7 @@ from helpers.teaching.quiz import Option, Question, quiz, read_quiz
 import nbformat
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 TWO = """## Quiz
 
@@ -40,10 +41,14 @@ TWO = """## Quiz
 """
 
 
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "quiz.ipynb"
+def write(folder: Path, text: str) -> Path:
+    path = folder / "quiz.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)]), path)
     return path
+
+
+def test_the_series_is_looked_at():
+    assert len(NOTEBOOKS) >= 9
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -51,7 +56,7 @@ def test_every_notebook_has_a_question_for_each_objective(path):
     questions = read_quiz(path)
     assert len(questions) in (4, 5)
     text = nbformat.read(path, as_version=4).cells[0].source
-    learn = re.search(r"\*\*What you will learn\*\*.*?(?=\n- \*\*What you need)", text, re.DOTALL)[0]
+    learn = text.partition("**What you will learn**")[2].partition("\n- **What you need")[0]
     objectives = re.findall(r"^  \d\. ", learn, re.MULTILINE)
     assert len(objectives) == len(questions)
     assert all(len(question.options) >= 3 for question in questions)
@@ -59,9 +64,19 @@ def test_every_notebook_has_a_question_for_each_objective(path):
 
 def test_reads_questions(tmp_path):
     one, two = read_quiz(write(tmp_path, TWO))
-    assert one == Question("What is 1 + 1?", [Option("2", True, "Two."), Option("3", False, "One `too` many.")])
-    assert one.single and not two.single
+    options = [Option("2", True, "Two."), Option("3", False, "One `too` many.")]
+    assert one == Question("What is 1 + 1?", "Choose one.", options)
     assert [option.right for option in two.options] == [True, False, True]
+
+
+def test_a_bare_name_is_looked_for_here_and_in_the_series(tmp_path, monkeypatch):
+    (tmp_path / "home" / "notebooks").mkdir(parents=True)
+    shutil.copy(write(tmp_path, TWO), tmp_path / "home" / "notebooks" / "series.ipynb")
+    monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert len(read_quiz("quiz.ipynb")) == len(read_quiz("series.ipynb")) == 2
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_quiz("nowhere.ipynb")
 
 
 @pytest.mark.parametrize(
@@ -71,6 +86,7 @@ def test_reads_questions(tmp_path):
         ("Wrong. Odd.", "No. Odd.", "begins with Right. or Wrong."),
         ("Choose all that apply.", "Choose one.", "does not fit"),
         ("Choose all that apply.", "", "can be read"),
+        ("Right. Two.", "Wrong. Two.", "does not fit"),
     ],
 )
 def test_a_broken_quiz_is_named(tmp_path, old, new, message):
@@ -86,13 +102,17 @@ def test_the_form_explains_what_was_chosen(tmp_path):
     assert "Choose one." in one.children[0].value and not a.value
     button.click()
     assert "Choose something" in feedback.value
+
     b.value = True
     button.click()
-    assert "Wrong" in feedback.value and "<code>too</code>" in feedback.value and "Two." not in feedback.value
+    assert "Wrong" in feedback.value and "<code>too</code>" in feedback.value
+    assert "Two." not in feedback.value
+
     a, _, c, button, feedback = two.children[1:]
     a.value = True
     button.click()
     assert "more that is right" in feedback.value
+
     c.value = True
     button.click()
     assert "more that is right" not in feedback.value and feedback.value.count("Right") == 2
