@@ -1,17 +1,19 @@
-"""Every exercise: unanswered it says so, typical wrong answers get their hint, and the folded solution is right.
+"""Every exercise: unanswered it says so, wrong answers get their hint, the solution is right.
 
-One pass over each notebook, cell by cell in one process, as a reader would go, with the solutions put in.
+Only the cells of exercises, checks and solutions run, in a namespace with small stand-ins for what
+the lesson has made until then. The lessons themselves are run by nbval.
 """
 
-import ast
 import contextlib
 import io
 import re
 from pathlib import Path
 
-from helpers.teaching.checks import nb02, nb03 as blocks
-from helpers.datasets.pets import PetFolder
+from helpers.data import Splits
+from helpers.datasets.pets import PairReader, PetFolder
+from helpers.metrics import ConfusionMatrix
 from helpers.model import DoubleConv
+from helpers.teaching.checks import nb02, nb03, verdict
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -20,14 +22,80 @@ import torch
 from torch import nn
 from wrong_answers import WRONG
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] not in ("00", "08")]
 FOLD = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
-SHORT = {"04": {"EPOCHS": 1}, "07": {"EPOCHS": 1}}  # no exercise depends on these
 
 
-def cells_of(path: Path) -> list:
-    return nbformat.read(path, as_version=4).cells
+def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
+    """What exercises and solutions of a notebook use of its lesson, small and without training."""
+    pairs, logits = splits.val.pairs, torch.randn(4, 3, 64, 64)
+    masks = pairs.masks[:4].long()
+    fractions = torch.tensor([(pairs.masks == k).double().mean() for k in range(3)])
+    confusion = ConfusionMatrix.of(logits.argmax(dim=1), masks)
+    made: dict[str, dict] = {
+        "01": {
+            "pairs": pairs,
+            "test_pairs": splits.test.pairs,
+            "fractions": fractions,
+            "SIZE": 64,
+            "frequency": torch.stack([(pairs.masks == k).double().mean(dim=0) for k in range(3)]),
+        },
+        "02": {
+            "reader": PairReader(drawn, "trainval"),
+            "some": torch.arange(8),
+            "SIZE": 64,
+            "stretch": torch.rand(8),
+            "small": pairs.images[0],
+            "small_mask": pairs.masks[0],
+        },
+        "03": {
+            "NUM_CLASSES": 3,
+            "BASE_CHANNELS": 16,
+            "DEPTH": 4,
+            "SEED": 0,
+            "total": 1_944_000,
+            "train_on_ellipses": lambda network, seed: network,
+            "draw_ellipses": lambda size, generator: (torch.randn(2, 3, size, size), masks[:2]),
+        },
+        "04": {
+            "about": {"epoch": 2},
+            "history": {"val_miou": [0.1, 0.3, 0.2], "val_loss": [3.0, 2.0, 1.0]},
+        },
+        "05": {"result": confusion},
+        "06": {
+            "val_logits": logits,
+            "val_masks": masks,
+            "confidence": logits.softmax(dim=1).amax(dim=1),
+            "answers": logits.argmax(dim=1),
+            "masks": masks,
+            "show": lambda chosen: None,
+        },
+        "07": {
+            "source": drawn,
+            "SEED": 0,
+            "luck": 0.01,
+            "run_experiment": lambda name, source, experiment, **options: (
+                None,
+                {"val": {"miou": 0.5}},
+            ),
+        },
+    }
+    return made[notebook]
+
+
+class Reader:
+    """Runs cells in one namespace, as a kernel would; returns what they print."""
+
+    def __init__(self) -> None:
+        self.names: dict = {"__name__": "__main__", "display": lambda *_: None}
+
+    def run(self, source: str) -> str:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+            exec(compile(source, "<cell>", "exec"), self.names)
+        plt.close("all")
+        return out.getvalue()
 
 
 def tags(cell) -> list[str]:
@@ -36,69 +104,47 @@ def tags(cell) -> list[str]:
 
 def solution_of(cells: list, i: int) -> str:
     """The folded Python below the exercise at i, or the folded code cell."""
-    text, following = cells[i + 2].source, cells[i + 3]
-    fold = FOLD.search(text)
-    if fold:
+    if fold := FOLD.search(cells[i + 2].source):
         return fold[1]
-    assert "solution" in tags(following), f"no solution below {cells[i].source!r}"
-    return following.source
-
-
-class Reader:
-    """Runs cells in one namespace, as a kernel would; returns what they print."""
-
-    def __init__(self) -> None:
-        self.names = {"__name__": "__main__"}
-
-    def run(self, source: str) -> str:
-        tree, out = ast.parse(source), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-            exec(compile(tree, "<cell>", "exec"), self.names)
-        plt.close("all")
-        return out.getvalue()
+    assert "solution" in tags(cells[i + 3]), f"no solution below {cells[i].source!r}"
+    return cells[i + 3].source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_checks_tell_unanswered_wrong_and_right(path, monkeypatch, tmp_path):
-    monkeypatch.chdir(FOLDER)
-    monkeypatch.setattr(Source, "runs", property(lambda _source: tmp_path))  # no checkpoint is left where readers look
-    reader, cells, seen = Reader(), cells_of(path), []
-    reader.names["display"] = lambda *_: None
+def test_checks_tell_unanswered_wrong_and_right(path, splits, drawn):
+    cells, reader, seen = nbformat.read(path, as_version=4).cells, Reader(), []
+    reader.run(next(cell.source for cell in cells if cell.cell_type == "code"))  # imports
+    reader.names |= stand_ins(path.name[:2], splits, drawn)
+
     for i, cell in enumerate(cells):
-        if cell.cell_type != "code" or "check" in tags(cell) or "quiz" in tags(cell):
-            continue
         if "exercise" not in tags(cell):
-            source = cell.source
-            for name, value in SHORT.get(path.name[:2], {}).items():
-                source = re.sub(rf"^{name} = \d+", f"{name} = {value}", source, flags=re.MULTILINE)
-            reader.run(source)
             continue
-        check, solution = cells[i + 1].source, solution_of(cells, i)
+        number, check = cell.metadata.exercise, cells[i + 1].source
         reader.run(cell.source)
-        unanswered = reader.run(check)
-        number = re.match(r"Exercise (\d\d\.\d): not answered yet\.\n$", unanswered)
-        assert number, f"{cell.source}\n{unanswered}"
-        seen.append(number[1])
-        assert WRONG[number[1]], f"no wrong answer to {number[1]}"
-        for wrong, hint in WRONG[number[1]]:
+        assert reader.run(check) == f"Exercise {number}: not answered yet.\n", cell.source
+
+        assert WRONG[number], f"no wrong answer to {number}"
+        for wrong, hint in WRONG[number]:
             reader.run(wrong)
             said = reader.run(check)
-            assert said.startswith(f"Exercise {number[1]}: not yet. "), f"{wrong}\n{said}"
+            assert said.startswith(f"Exercise {number}: not yet. "), f"{wrong}\n{said}"
             assert hint in said, f"{wrong}\n{said}"
+            assert verdict.FOUND[number][0] == verdict.WRONG
+
+        solution = solution_of(cells, i)
         reader.run(solution)
         said = reader.run(check)
-        assert said.startswith(f"Exercise {number[1]}: right."), f"{solution}\n{said}"
+        assert said.startswith(f"Exercise {number}: right."), f"{solution}\n{said}"
+        assert verdict.FOUND[number][0] == verdict.RIGHT
+        seen.append(number)
+
     assert seen == [f"{path.name[:2]}.{k}" for k in range(1, len(seen) + 1)]
     assert 3 <= len(seen) <= 5
 
 
 def test_no_wrong_answer_is_left_over():
-    stated = {
-        f"{path.name[:2]}.{number}"
-        for path in NOTEBOOKS
-        for number in re.findall(r"\*\*Exercise (\d):", "\n".join(c.source for c in cells_of(path)))
-    }
-    assert stated == set(WRONG)
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    assert {cell.metadata.exercise for cell in cells if "exercise" in tags(cell)} == set(WRONG)
 
 
 def test_right_answers_may_be_written_in_another_order(capsys):
@@ -111,7 +157,7 @@ def test_right_answers_may_be_written_in_another_order(capsys):
         def forward(self, x, skip):
             return self.conv(torch.cat((skip, self.up(x)), dim=1))
 
-    blocks.up(Up)
+    nb03.up(Up)
     assert capsys.readouterr().out.startswith("Exercise 03.3: right.")
 
 

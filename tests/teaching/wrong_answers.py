@@ -1,4 +1,4 @@
-"""Typical wrong answers to the exercises, each with words of the hint that it must get, for `test_checks.py`."""
+"""Typical wrong answers to the exercises, each with words of the hint that it must get."""
 
 DOUBLE_CONV = """
 class DoubleConv(nn.Sequential):
@@ -66,7 +66,11 @@ def step(*lines: str) -> str:
 
 
 WRONG = {
-    "01.1": [("miou = (test_pairs.masks == 0).double().mean().item()", "its accuracy"), ("miou = 0.6", "the union"), ("miou = 'a third'", "number")],
+    "01.1": [
+        ("miou = (test_pairs.masks == 0).double().mean().item()", "its accuracy"),
+        ("miou = 0.6", "the union"),
+        ("miou = 'a third'", "number"),
+    ],
     "01.2": [
         ("to_labels = lambda trimap: torch.from_numpy(trimap).long()", "begin at 1"),
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1)", "type"),
@@ -92,7 +96,11 @@ WRONG = {
             "    return image, mask",
             "random number",
         ),
-        ("random_flip = lambda image, mask: (image.flip(-1) if torch.rand(1) < 0.5 else image, mask)", "never moves"),
+        (
+            "random_flip = lambda image, mask: (image.flip(-1) if torch.rand(1) < 0.5 else image,"
+            " mask)",
+            "never moves",
+        ),
         ("random_flip = lambda image, mask: (image.flip(-2), mask.flip(-2))", "Upside down"),
         ("random_flip = lambda image, mask: (image.flip(-1), mask.flip(-1))", "about half"),
     ],
@@ -120,19 +128,22 @@ WRONG = {
         ),
         (
             "def letterbox(photo, mask, size):\n"
-            "    return torch.full((3, size, size), 124), torch.ones(size, size, dtype=torch.uint8)",
+            "    return torch.full((3, size, size), 124), torch.ones(size, size,"
+            " dtype=torch.uint8)",
             "background in it",
         ),
     ],
     "02.5": [
         (
             "def split_by_breed(breeds, seed):\n"
-            "    rows = torch.randperm(len(breeds), generator=torch.Generator().manual_seed(seed))\n"
+            "    rows = torch.randperm(len(breeds),"
+            " generator=torch.Generator().manual_seed(seed))\n"
             "    return rows[len(rows) // 4 :], rows[: len(rows) // 4]",
             "Of a breed",
         ),
         (
-            "def split_by_breed(breeds, seed):\n    rows = torch.arange(len(breeds))\n    return rows, rows[::4]",
+            "def split_by_breed(breeds, seed):\n    rows = torch.arange(len(breeds))\n    return"
+            " rows, rows[::4]",
             "in both",
         ),
         (
@@ -147,7 +158,12 @@ WRONG = {
         (double_conv(bias=False, norm=True, padding=0), "height is 8"),
         (double_conv(bias=False, norm=False, padding=1), "What follows"),
         (double_conv(bias=False, norm=True, padding=1, last=""), "in which order"),
-        (DOUBLE_CONV.format("nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"), "missing"),
+        (
+            DOUBLE_CONV.format(
+                "nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"
+            ),
+            "missing",
+        ),
     ],
     "03.2": [
         (
@@ -158,7 +174,10 @@ WRONG = {
         ("class Down(DoubleConv): pass", "halves"),
     ],
     "03.3": [
-        (UP.format("2 * out_channels", "self.conv(torch.cat([self.up(x), skip], dim=1))"), "which comes first"),
+        (
+            UP.format("2 * out_channels", "self.conv(torch.cat([self.up(x), skip], dim=1))"),
+            "which comes first",
+        ),
         (UP.format("out_channels", "self.conv(self.up(x) + skip)"), "Were they added"),
         (UP.format("out_channels", "self.conv(self.up(x))"), "does not depend on the skip"),
     ],
@@ -171,53 +190,86 @@ WRONG = {
         (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
     ],
     "03.5": [
-        (UP.replace("class Up", "class AdditiveUp").format("out_channels", "self.conv(self.up(x))"), "depend"),
+        (
+            UP.replace("class Up", "class AdditiveUp").format(
+                "out_channels", "self.conv(self.up(x))"
+            ),
+            "depend",
+        ),
         ("class AdditiveUp(Up): pass", "as many parameters"),
-        (UP.replace("class Up", "class AdditiveUp").format("out_channels", "self.conv(self.up(x) * skip)"), "plus"),
+        (
+            UP.replace("class Up", "class AdditiveUp").format(
+                "out_channels", "self.conv(self.up(x) * skip)"
+            ),
+            "plus",
+        ),
     ],
-    "04.2": [("loss = math.log(3)", "three classes"), ("loss = 1 / 37", "minus"), ("loss = math.log2(37)", "natural")],
+    "04.2": [
+        ("loss = math.log(3)", "three classes"),
+        ("loss = 1 / 37", "minus"),
+        ("loss = math.log2(37)", "natural"),
+    ],
     "04.1": [
         (step(LOSS, "loss.backward()", "optimizer.step()"), "left over"),
         (step(LOSS, "optimizer.zero_grad()", "loss.backward()"), "did not change"),
-        (step(LOSS, "loss.backward()", "optimizer.zero_grad()", "optimizer.step()"), "did not change"),
         (
-            step(LOSS.replace("(images)", "(images).softmax(dim=1)"), "optimizer.zero_grad()", "loss.backward()"),
+            step(LOSS, "loss.backward()", "optimizer.zero_grad()", "optimizer.step()"),
+            "did not change",
+        ),
+        (
+            step(
+                LOSS.replace("(images)", "(images).softmax(dim=1)"),
+                "optimizer.zero_grad()",
+                "loss.backward()",
+            ),
             "softmax",
         ),
         (step("loss = F.cross_entropy(model(images), masks)"), "IndexError"),
-        (step(LOSS, "optimizer.zero_grad()", "loss.backward()", "optimizer.step()").replace(".item()", ""), "graph"),
+        (
+            step(LOSS, "optimizer.zero_grad()", "loss.backward()", "optimizer.step()").replace(
+                ".item()", ""
+            ),
+            "graph",
+        ),
         (step(LOSS).replace("return loss.item()", "pass"), "None"),
     ],
     "04.3": [
-        ("best_epoch = lambda history: history['val_loss'].index(min(history['val_loss'])) + 1", "validation loss"),
-        ("best_epoch = lambda history: history['val_miou'].index(max(history['val_miou']))", "from 0"),
+        (
+            "best_epoch = lambda history: history['val_loss'].index(min(history['val_loss'])) + 1",
+            "validation loss",
+        ),
+        (
+            "best_epoch = lambda history: history['val_miou'].index(max(history['val_miou']))",
+            "from 0",
+        ),
         ("best_epoch = lambda history: len(history['val_miou'])", "last epoch"),
     ],
     "04.4": [
         (ACCUMULATED.format("loss.backward()") + "    optimizer.step()", "too long"),
         (ACCUMULATED.format("(loss / parts).backward()\n        optimizer.step()"), "how often"),
         (
-            ACCUMULATED.format("optimizer.zero_grad()\n        (loss / parts).backward()") + "    optimizer.step()",
+            ACCUMULATED.format("optimizer.zero_grad()\n        (loss / parts).backward()")
+            + "    optimizer.step()",
             "cleared",
         ),
+        (ACCUMULATED.format("(loss / parts).backward()") + "    optimizer.step()", "parts' means"),
         (ACCUMULATED.format("(loss / parts).backward()"), "did not change"),
-        (
-            "accumulated_step = lambda *answers: training_step(*answers[:4])",
-            "at once",
-        ),
+        ("accumulated_step = lambda *answers: training_step(*answers[:4])", "at once"),
     ],
     "05.2": [
         (
             "def confusion(prediction, truth, num_classes):\n"
             "    entries = truth.where(truth != IGNORE_INDEX, 0) * num_classes + prediction\n"
-            "    return torch.bincount(entries.flatten(), minlength=num_classes**2).reshape(num_classes, num_classes)",
+            "    return torch.bincount(entries.flatten(),"
+            " minlength=num_classes**2).reshape(num_classes, num_classes)",
             "Right without ignored",
         ),
         (
             "def confusion(prediction, truth, num_classes):\n"
             "    valid = truth != IGNORE_INDEX\n"
             "    entries = prediction[valid] * num_classes + truth[valid]\n"
-            "    return torch.bincount(entries, minlength=num_classes**2).reshape(num_classes, num_classes)",
+            "    return torch.bincount(entries, minlength=num_classes**2).reshape(num_classes,"
+            " num_classes)",
             "swapped",
         ),
         ("def confusion(prediction, truth, num_classes):\n    return torch.zeros(3, 3)", "shape"),
@@ -225,27 +277,50 @@ WRONG = {
     "05.1": [
         ("class_iou = lambda matrix: matrix.diag() / matrix.sum(dim=1)", "recall"),
         ("class_iou = lambda matrix: matrix.diag() / matrix.sum(dim=0)", "precision"),
-        ("class_iou = lambda matrix: 2 * matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0))", "Dice"),
-        ("class_iou = lambda matrix: matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0))", "twice"),
+        (
+            "class_iou = lambda matrix: 2 * matrix.diag() / (matrix.sum(dim=1) +"
+            " matrix.sum(dim=0))",
+            "Dice",
+        ),
+        (
+            "class_iou = lambda matrix: matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0))",
+            "twice",
+        ),
         (
             "class_iou = lambda matrix: "
-            "(matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0) - matrix.diag())).nan_to_num()",
+            "(matrix.diag() / (matrix.sum(dim=1) + matrix.sum(dim=0) -"
+            " matrix.diag())).nan_to_num()",
             "0/0",
         ),
     ],
-    "05.3": [("accuracy = 0.9", "right channels"), ("accuracy = 0.7", "three wrong"), ("accuracy = 0.5", "share e")],
+    "05.3": [
+        ("accuracy = 0.9", "right channels"),
+        ("accuracy = 0.7", "three wrong"),
+        ("accuracy = 0.5", "share e"),
+    ],
     "05.4": [
         ("shifted_iou = lambda n: (n - 1) / n", "still covered"),
         ("shifted_iou = lambda n: n / (n + 1)", "Draw it"),
     ],
     "05.5": [
         ("weighted_iou = lambda matrix: class_iou(matrix).mean()", "plain mean"),
-        ("weighted_iou = lambda matrix: (matrix.sum(dim=0) / matrix.sum() * class_iou(matrix)).sum()", "predicted"),
+        (
+            "weighted_iou = lambda matrix: (matrix.sum(dim=0) / matrix.sum() *"
+            " class_iou(matrix)).sum()",
+            "predicted",
+        ),
     ],
-    "06.1": [("contribution = 0.12", "quarter"), ("contribution = -0.03", "sign"), ("contribution = 0.9", "How far")],
+    "06.1": [
+        ("contribution = 0.12", "quarter"),
+        ("contribution = -0.03", "sign"),
+        ("contribution = 0.9", "How far"),
+    ],
     "06.2": [
         ("error_map = lambda answers, truth: answers != truth", "ignored"),
-        ("error_map = lambda answers, truth: (answers == truth) | (truth == IGNORE_INDEX)", "swapped"),
+        (
+            "error_map = lambda answers, truth: (answers == truth) | (truth == IGNORE_INDEX)",
+            "swapped",
+        ),
     ],
     "06.3": [
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
@@ -263,7 +338,8 @@ WRONG = {
     ],
     "06.4": [
         (
-            "sure_and_wrong = lambda confidence, answers, truth, least: (answers != truth).float().mean(dim=(1, 2))",
+            "sure_and_wrong = lambda confidence, answers, truth, least: (answers !="
+            " truth).float().mean(dim=(1, 2))",
             "all wrong pixels",
         ),
         (
@@ -279,20 +355,34 @@ WRONG = {
         ("deviation = 0", "mean difference"),
     ],
     "07.2": [
-        ("effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)", "other way"),
-        ("effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck * 2**0.5)", "single runs"),
         (
-            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck / len(scores) ** 0.5)",
+            "effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)",
+            "other way",
+        ),
+        (
+            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck *"
+            " 2**0.5)",
+            "single runs",
+        ),
+        (
+            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck /"
+            " len(scores) ** 0.5)",
             "own n",
         ),
     ],
     "07.3": [
-        ("seeds_needed = lambda effect, luck: -int(-9 * (luck / effect) ** 2 // 1)", "Both settings"),
+        (
+            "seeds_needed = lambda effect, luck: -int(-9 * (luck / effect) ** 2 // 1)",
+            "Both settings",
+        ),
         ("seeds_needed = lambda effect, luck: 18 * (luck / effect) ** 2", "round"),
         ("seeds_needed = lambda effect, luck: 3", "too few"),
     ],
     "07.4": [
-        ("from helpers.studies.experiments import Experiment\nboth = Experiment(fraction=0.5)", "augmentation"),
+        (
+            "from helpers.studies.experiments import Experiment\nboth = Experiment(fraction=0.5)",
+            "augmentation",
+        ),
         ("both = Experiment(fraction=0.5, augment=False, size=64)", "size"),
         ("both = Experiment(fraction=0.25, augment=False)", "25%"),
         ("both = 'half, and no augmentation'", "str"),

@@ -170,7 +170,7 @@ def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
 
 
 def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], cause: str) -> None:
-    """Give both the same weights, by name if the names agree, else in order, and compare what they compute."""
+    """Give both the same weights, by name or else in order, and compare what they compute."""
     have, want = mine.state_dict(), theirs.state_dict()
     names = want.keys() if have.keys() == want.keys() else have.keys()
     pairs = [(have[name], value) for name, value in zip(names, want.values(), strict=False)]

@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import Hint, ask, close, exercise, number
+from helpers.losses import cross_entropy
+from helpers.teaching.checks.verdict import Hint, Unanswered, ask, close, exercise, number
 
 import torch
 import torch.nn.functional as F
@@ -18,35 +19,34 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
     model, images, masks = toy()
     mine, theirs = copy.deepcopy(model), copy.deepcopy(model)
     optimizers = [torch.optim.SGD(network.parameters(), lr=0.5) for network in (mine, theirs)]
+
     for k in range(3):
         answer = ask(step, mine, optimizers[0], images, masks)
         logits = theirs(images)
-        loss = F.cross_entropy(logits, masks, ignore_index=IGNORE_INDEX)
+        loss = cross_entropy(logits, masks)
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()
+
+        # First what it returns, then what it did to the weights.
         if isinstance(answer, Tensor) and answer.requires_grad:
             raise Hint(
                 "It returns a tensor that keeps the whole graph in memory. How do you get the"
                 " plain number?"
             )
         if not close(number(answer), loss.item()):
-            softmax_twice = F.cross_entropy(
-                logits.softmax(dim=1), masks, ignore_index=IGNORE_INDEX
-            ).item()
+            softmax_twice = cross_entropy(logits.softmax(dim=1), masks).item()
             if k == 0 and close(number(answer), softmax_twice):
                 raise Hint("The loss is that of a softmax too many: cross_entropy takes logits.")
             raise Hint(
                 f"The loss of step {k + 1} is {number(answer):.4f}, and should be"
                 f" {loss.item():.4f}."
             )
-        if all(
-            torch.equal(a, b) for a, b in zip(mine.parameters(), model.parameters(), strict=True)
-        ):
+        pairs = zip(mine.parameters(), model.parameters(), strict=True)
+        if all(torch.equal(a, b) for a, b in pairs):
             raise Hint("The loss is right, and the weights did not change.")
-        if not all(
-            close(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True)
-        ):
+        pairs = zip(mine.parameters(), theirs.parameters(), strict=True)
+        if not all(close(a, b) for a, b in pairs):
             raise Hint(
                 "The first step is not the one asked for: are loss, backward and step in this"
                 " order?"
@@ -103,41 +103,52 @@ def accumulated_step(
 ) -> str:
     """A step over parts of a batch, with the gradients of the whole."""
     model, images, masks = toy()
-    masks = masks.clamp(max=2)  # equal numbers of valid pixels, so that a mean of means is the mean
-    mine, theirs = copy.deepcopy(model), copy.deepcopy(model)
-    for network in (mine, theirs):  # something is left over from before
-        F.cross_entropy(network(images.flip(-1)), masks).backward()
+    masks[-2:, 1:] = IGNORE_INDEX  # two images are ignored, but for a row: parts weigh differently
+    masks[-2:, 0] = 1
+    mine = copy.deepcopy(model)
+    F.cross_entropy(mine(images), masks.clamp(max=2)).backward()  # left over from before
+
     sizes: list[int] = []
-    hook = mine.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    if step(mine, torch.optim.SGD(mine.parameters(), lr=0.5), images, masks, 4) is ...:
-        ask(lambda: ...)
-    hook.remove()
-    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.5)
-    optimizer.zero_grad()
-    F.cross_entropy(theirs(images), masks).backward()
-    optimizer.step()
-    start, got, want = (
-        torch.cat([p.detach().flatten() for p in network.parameters()])
-        for network in (model, mine, theirs)
-    )
-    if torch.equal(start, got):
+    mine.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    if step(mine, torch.optim.SGD(mine.parameters(), lr=0.5), images, masks, 4) is ...:  # type: ignore[func-returns-value]
+        raise Unanswered
+
+    def moved(by: nn.Module) -> Tensor:
+        pairs = zip(by.parameters(), model.parameters(), strict=True)
+        return torch.cat([(after - before).detach().flatten() for after, before in pairs])
+
+    def step_of(loss: Callable[[nn.Module], Tensor]) -> Tensor:
+        network = copy.deepcopy(model)
+        loss(network).backward()
+        torch.optim.SGD(network.parameters(), lr=0.5).step()
+        return moved(network)
+
+    def sum_of_means(network: nn.Module) -> Tensor:
+        parts = zip(images.chunk(4), masks.chunk(4), strict=True)
+        return torch.stack([cross_entropy(network(some), truth) for some, truth in parts]).sum()
+
+    got = moved(mine)
+    if not got.any():
         raise Hint("The weights did not change.")
     if max(sizes) > len(images) // 4:
         raise Hint(f"The network saw {max(sizes)} images at once, and holds {len(images) // 4}.")
-    if close(got - start, 4 * (want - start), 1e-4):
+    if close(got, step_of(sum_of_means), 1e-4):
+        raise Hint("The step is too long: gradients add up, and the mean is over the whole batch.")
+    if close(got, step_of(sum_of_means) / 4, 1e-4):
         raise Hint(
-            "The step is 4 times too long: gradients add up, and the mean is over the whole batch."
+            "It is the step of the mean of the parts' means. Two of these images are ignored,"
+            " but for a row: how many pixels does each part count?"
         )
-    if close(got, want, 1e-4):
-        return "The same step as with the whole batch, in a quarter of the memory."
-    raise Hint(
-        "The step is not that of the whole batch. When are gradients cleared, and how often do"
-        " weights move?"
-    )
+    if not close(got, step_of(lambda network: cross_entropy(network(images), masks)), 1e-4):
+        raise Hint(
+            "The step is not that of the whole batch. When are gradients cleared, and how often do"
+            " weights move?"
+        )
+    return "The same step as with the whole batch, in a quarter of the memory."
 
 
 def toy() -> tuple[nn.Module, Tensor, Tensor]:
-    """A tiny network without normalization, eight images, and masks with some pixels to be ignored."""
+    """A tiny network without normalization, eight images, and masks with some ignored pixels."""
     generator = torch.Generator().manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
     for p in model.parameters():
