@@ -1,14 +1,16 @@
 """Explorers for notebooks: ipywidgets that redraw a figure when a control moves.
 
 Every control has a label and works by keyboard: Tab to reach it, arrow keys to move it. The picture
-as it was when the cell ran is saved in the notebook beside the controls, for readers without a kernel.
+as it was when the cell ran is saved beside the controls, for readers without a kernel.
 """
 
 import math
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 from helpers.constants import CLASS_NAMES, IGNORE_INDEX
 from helpers.data import Pairs
@@ -16,12 +18,21 @@ from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
-from helpers.visualization import class_legend, error_map, overlay, plot_history, to_rgb_array
+from helpers.visualization import (
+    COLORS,
+    Colors,
+    class_legend,
+    error_map,
+    overlay,
+    plot_history,
+    to_rgb_array,
+)
 
 import ipywidgets as widgets
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
@@ -71,7 +82,7 @@ class Explorer(widgets.VBox):
         self.picture.value = buffer.getvalue()
 
     def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        """What is saved in the notebook: the widget, and a JPEG and a line for those without a kernel."""
+        """What is saved in the notebook: the widget; without a kernel, a JPEG and a line."""
         small = BytesIO()
         picture = Image.open(BytesIO(self.picture.value)).convert("RGB")
         picture.save(small, format="jpeg", quality=85)
@@ -83,11 +94,11 @@ class Explorer(widgets.VBox):
 
 @dataclass(frozen=True)
 class Item:
-    """One pair of a list, and how many percent of its mask are of the last class."""
+    """One pair of a split, and how many percent of its mask are of the last class."""
 
     pairs: Pairs
     index: int
-    share: float
+    percent: float
 
     @property
     def name(self) -> str:
@@ -99,46 +110,34 @@ class Item:
 
 
 def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
-    """Browse decoded pairs of one size by list, breed and share of border, a page at a time.
+    """Browse decoded pairs of one size by split, breed and percentage of border, page by page.
 
     The border is the last of the dataset's classes, whatever its name.
     """
-    class_names = lists[0].class_names
-    last = len(class_names) - 1
-    shares = [100 * (part.masks == last).float().mean(dim=(1, 2)) for part in lists]
-    items = [
-        Item(part, i, share)
-        for part, of_part in zip(lists, shares, strict=True)
-        for i, share in enumerate(of_part.tolist())
-    ]
-
-    top = int(max(item.share for item in items)) + 1
+    items = _one_of_each_breed_first(lists)
+    border = lists[0].class_names[-1].capitalize()
+    top = int(max(item.percent for item in items)) + 1
     split = _choice(["all", *(part.split for part in lists)], "List")
     breed = _choice(["all", *sorted({item.breed for item in items})], "Breed")
-    share = _slider(
-        f"{class_names[last].capitalize()}, %", 0, top, (0, top), kind=widgets.IntRangeSlider
-    )
+    percent = _slider(f"{border}, %", 0, top, (0, top), kind=widgets.IntRangeSlider)
     page = _slider("Page", 1, 1)
-    filters: list[tuple] = []  # those of the picture before
+    chosen: list[tuple] = []  # the filters of the picture before
 
-    def choose() -> list[Item]:
-        low, high = share.value
-        return [
+    def draw() -> tuple[Figure, str]:
+        low, high = percent.value
+        found = [
             item
             for item in items
             if split.value in ("all", item.pairs.split)
             and breed.value in ("all", item.breed)
-            and low <= item.share <= high
+            and low <= item.percent <= high
         ]
-
-    def draw() -> tuple[Figure, str]:
-        found = choose()
 
         # Another choice begins on its first page.
         page.max = max(1, math.ceil(len(found) / columns))
-        chosen = (split.value, breed.value, share.value)
-        if chosen not in filters:
-            filters[:], page.value = [chosen], 1
+        filters = [(split.value, breed.value, percent.value)]
+        if filters != chosen:
+            chosen[:], page.value = filters, 1
 
         text = f"{len(found)} of {len(items)} pairs, page {page.value} of {page.max}"
         if not found:
@@ -146,21 +145,35 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
         shown = found[(page.value - 1) * columns : page.value * columns]
         return _plot_page(shown, lists[0], columns), text
 
-    return Explorer([split, breed, share, page], draw)
+    return Explorer([split, breed, percent, page], draw)
+
+
+def _one_of_each_breed_first(lists: Sequence[Pairs]) -> list[Item]:
+    """All pairs, in turns of one from each breed, so that the first page shows several breeds."""
+    turns: Counter[str] = Counter()
+    found = []
+    for pairs in lists:
+        last = len(pairs.class_names) - 1
+        percents = 100 * (pairs.masks == last).float().mean(dim=(1, 2))
+        for i, percent in enumerate(percents.tolist()):
+            item = Item(pairs, i, percent)
+            turns[item.breed] += 1
+            found.append((turns[item.breed], item))
+    return [item for _, item in sorted(found, key=lambda turn_and_item: turn_and_item[0])]
 
 
 def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
-    """Photos over their masks; what is missing of a page stays white, so that its size is the same."""
-    photos = [to_rgb_array(item.pairs.images[item.index]) for item in shown]
-    tinted = [
-        overlay(item.pairs.images[item.index], item.pairs.masks[item.index]) for item in shown
-    ]
+    """Images over their masks; what is missing of a page stays white, so that its size is kept."""
+    images = [item.pairs.images[item.index] for item in shown]
+    masks = [item.pairs.masks[item.index] for item in shown]
+    colors = pairs.class_colors
+    tinted = [overlay(image, mask, 0.5, colors) for image, mask in zip(images, masks, strict=True)]
     white = [np.ones((*pairs.masks.shape[1:], 3))] * (columns - len(shown))
 
-    border = pairs.class_names[-1]
-    names = [item.name for item in shown] + [""] * len(white)
-    shares = [f"{border} {item.share:.0f} %" for item in shown] + [""] * len(white)
-    return plot_mosaic([photos + white, tinted + white], [names, shares], pairs.class_names)
+    names = [item.name for item in shown]
+    percents = [f"{pairs.class_names[-1]} {item.percent:.0f} %" for item in shown]
+    rows = [[*map(to_rgb_array, images), *white], tinted + white]
+    return plot_mosaic(rows, [names, percents], pairs.class_names, colors)
 
 
 def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
@@ -168,12 +181,12 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
 
     Shapes: uint8 (3, S, S) and class indices of the pets (S, S).
     """
-    ways = {
-        "along, nearest (right)": "right",
-        "not at all (wrong)": "stays",
-        "along, bilinear (wrong)": "bilinear",
-    }
-    way = _choice(list(ways.items()), "Mask moves")
+    ways = [
+        ("along, nearest (right)", "right"),
+        ("not at all (wrong)", "stays"),
+        ("along, bilinear (wrong)", "bilinear"),
+    ]
+    way = _choice(ways, "Mask moves", "right")
     angle = _slider("Turn, degrees", -45, 45, 15, step=5)
     scale = _slider("Scale", 0.5, 2, 1.2, step=0.1, kind=widgets.FloatSlider)
     mirror = widgets.Checkbox(description="Mirror", indent=False)
@@ -240,9 +253,9 @@ def explore_unet(photo: Tensor) -> Explorer:
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
+    first_three = [*names, "none", "none"][:3]
     runs = [
-        _choice(["none", *names], f"Run {k}", names[k - 1] if k <= len(names) else "none")
-        for k in (1, 2, 3)
+        _choice(["none", *names], f"Run {k}", name) for k, name in enumerate(first_three, start=1)
     ]
     longest = max(len(history["val_loss"]) for history in histories.values())
     first = _slider("From epoch", 1, max(1, longest - 2))
@@ -267,15 +280,17 @@ def explore_predictions(
     probabilities: Tensor,
     names: Sequence[str],
     class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
 ) -> Explorer:
     """Browse predictions from worst to best, with a threshold on their probability.
 
     Args:
         images: RGB (N, 3, H, W). masks: (N, H, W). probabilities: (N, C, H, W).
-        names: of the images. class_names: of the C classes.
+        names: of the images. class_names, class_colors: of the C classes.
     """
     confidence, predictions = probabilities.max(dim=1)
-    of_class = iou(ConfusionMatrix.of(predictions, masks, len(class_names)).per_image)  # (N, C)
+    confusion = ConfusionMatrix.of(predictions, masks, num_classes=len(class_names))
+    of_class = iou(confusion.per_image)  # (N, C)
     scores = {"mIoU": of_class.nanmean(dim=1)}
     scores |= {f"IoU of {name}": of_class[:, k] for k, name in enumerate(class_names)}
 
@@ -292,56 +307,52 @@ def explore_predictions(
         text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; "
 
         if shown_class.value == "all":
-            view = _view_of_all(images[i], masks[i], predictions[i], confidence[i], least.value)
+            view = _view_of_all(masks[i], predictions[i], confidence[i], least.value)
+            errors = error_map(images[i], masks[i], predictions[i], class_colors)
         else:
             k = class_names.index(shown_class.value)
-            view = _view_of_class(images[i], masks[i], k, probabilities[i, k], least.value)
+            view = _view_of_class(masks[i], k, probabilities[i, k], least.value)
             text += f"{shown_class.value} from {least.value:.2f}: "
+
+            # Found and not there: in the color of the class; missed: black.
+            found, true = view.prediction == k, view.truth == k
+            errors = error_map(images[i], masks[i], masks[i])
+            errors[found & ~true & (masks[i] != IGNORE_INDEX)] = to_rgb(class_colors[k])
+            errors[true & ~found] = 0
 
         pictures = [
             to_rgb_array(images[i]),
-            overlay(images[i], view.truth, opacity.value),
-            overlay(images[i], view.prediction, opacity.value),
-            view.errors,
+            overlay(images[i], view.truth, opacity.value, class_colors),
+            overlay(images[i], view.prediction, opacity.value, class_colors),
+            errors,
             to_rgb_array(view.probability.expand(3, -1, -1)),
         ]
-        titles = ["photo", "truth", "prediction", view.errors_title, "probability"]
-        return plot_mosaic([pictures], [titles], class_names), text + view.text
+        titles = ["photo", "truth", "prediction", view.title, "probability"]
+        return plot_mosaic([pictures], [titles], class_names, class_colors), text + view.text
 
     return Explorer([by, rank, shown_class, least, opacity], draw)
 
 
-@dataclass(frozen=True)
-class View:
-    """What `explore_predictions` shows of one image."""
+class View(NamedTuple):
+    """What `explore_predictions` shows of one image: masks, a map (H, W), and words."""
 
     truth: Tensor
     prediction: Tensor
     probability: Tensor
-    errors: np.ndarray
-    errors_title: str
+    title: str
     text: str
 
 
-def _view_of_all(
-    image: Tensor, mask: Tensor, prediction: Tensor, confidence: Tensor, least: float
-) -> View:
+def _view_of_all(mask: Tensor, prediction: Tensor, confidence: Tensor, least: float) -> View:
     """All classes; where the confidence is below the threshold, the photo is darkened."""
     sure = confidence >= least
     text = f"{sure.float().mean():.0%} of the pixels reach the threshold"
-    errors = error_map(image, mask, prediction)
-    return View(mask, prediction.where(sure, IGNORE_INDEX), confidence, errors, "errors", text)
+    return View(mask, prediction.where(sure, IGNORE_INDEX), confidence, "errors", text)
 
 
-def _view_of_class(image: Tensor, mask: Tensor, k: int, probability: Tensor, least: float) -> View:
+def _view_of_class(mask: Tensor, k: int, probability: Tensor, least: float) -> View:
     """Class k against all others, found where its probability reaches the threshold."""
     valid, found, true = mask != IGNORE_INDEX, probability >= least, mask == k
-    everywhere = mask.new_full(mask.shape, k)
-
-    # What was found and is not there, in the color of the class; what was missed, in black.
-    errors = error_map(image, mask, mask)
-    errors[found & ~true & valid] = overlay(image, everywhere, 1)[0, 0]
-    errors[~found & true] = 0
 
     def ratio(part: Tensor, whole: Tensor) -> str:
         return f"{part.sum() / whole.sum():.3f}" if whole.any() else "undefined"
@@ -351,8 +362,9 @@ def _view_of_class(image: Tensor, mask: Tensor, k: int, probability: Tensor, lea
         f"IoU {ratio(hits, (found | true) & valid)}, precision {ratio(hits, found & valid)},"
         f" recall {ratio(hits, true)}"
     )
-    truth, prediction = (everywhere.where(shown, IGNORE_INDEX) for shown in (true, found))
-    return View(truth, prediction, probability, errors, "false, missed (black)", text)
+    everywhere = mask.new_full(mask.shape, k)
+    truth, prediction = (everywhere.where(part, IGNORE_INDEX) for part in (true, found))
+    return View(truth, prediction, probability, "false, missed (black)", text)
 
 
 def explore_features(
@@ -361,6 +373,7 @@ def explore_features(
     images: Tensor,
     masks: Tensor,
     class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
 ) -> Explorer:
     """Feature maps of a trained U-Net, and what cutting one skip does to its prediction.
 
@@ -368,7 +381,7 @@ def explore_features(
 
     Args:
         inputs: normalized images (N, 3, H, W). images: the same to look at. masks: (N, H, W).
-        class_names: of the model's classes.
+        class_names, class_colors: of the model's classes.
     """
     layers: dict[str, nn.Module] = {"stem": model.stem}
     layers |= {f"down {k}": layer for k, layer in enumerate(model.downs, start=1)}
@@ -377,7 +390,7 @@ def explore_features(
     skips |= {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
 
     which = _slider("Image", 1, len(images))
-    cut = _choice(list(skips), "Cut skip")
+    cut = _choice(list(skips), "Cut skip", list(skips)[-2])  # the saved picture shows a change
     layer = _choice(list(layers), "Maps of")
     start = _slider("From channel", 1, 1)
 
@@ -393,20 +406,21 @@ def explore_features(
         numbers = [f"{layer.value}, channel {first + k}" for k in range(1, len(features) + 1)]
 
         pictures = [to_rgb_array(image)]
-        pictures += [overlay(image, shown) for shown in (mask, whole, prediction)]
-        pictures.append(error_map(image, whole, prediction))
+        pictures += [overlay(image, part, 0.5, class_colors) for part in (mask, whole, prediction)]
+        pictures.append(error_map(image, whole, prediction, class_colors))
         titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
         before, after = (
-            ConfusionMatrix.of(shown[None], mask[None], len(class_names)).iou()
-            for shown in (whole, prediction)
+            ConfusionMatrix.of(part[None], mask[None], num_classes=len(class_names)).iou()
+            for part in (whole, prediction)
         )
         text = (
             f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
             f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
             f" {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
         )
-        return plot_mosaic([pictures, features], [titles, numbers], class_names, side=1.5), text
+        rows = [pictures, features]
+        return plot_mosaic(rows, [titles, numbers], class_names, class_colors, side=1.5), text
 
     return Explorer([which, cut, layer, start], draw)
 
@@ -414,7 +428,7 @@ def explore_features(
 def _watch(
     model: nn.Module, image: Tensor, watched: nn.Module, silenced: nn.Module | None = None
 ) -> tuple[Tensor, Tensor]:
-    """A prediction (H, W), and the output of the layer `watched`; `silenced` gets a skip of zeros."""
+    """A prediction (H, W), and the output of `watched`; `silenced` gets a skip of zeros."""
     kept: list[Tensor] = []
     hooks = [watched.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))]
     if silenced is not None:
@@ -442,9 +456,9 @@ def _choice(options: Sequence, label: str, value: object = None) -> widgets.Sele
 
     (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)
     """
-    given = {} if value is None else {"value": value}
+    value = options[0] if value is None else value
     return widgets.SelectionSlider(
-        options=options, description=label, continuous_update=False, **given
+        options=options, value=value, description=label, continuous_update=False
     )
 
 
@@ -467,14 +481,17 @@ def plot_mosaic(
     pictures: Sequence[Sequence[np.ndarray]],
     titles: Sequence[Sequence[str]],
     class_names: Sequence[str] = CLASS_NAMES,
+    class_colors: Colors = COLORS,
     side: float = 1.6,
 ) -> Figure:
-    """Rows of pictures, float (H, W, 3) in 0..1, each under its title; drawn as one, which is fast.
+    """Rows of pictures, float (H, W, 3) in 0..1, under their titles; drawn as one, which is fast.
 
     Pictures are enlarged, pixel by pixel, to the size of the first.
 
     Args:
-        class_names: for the legend. side: of a picture, in inches.
+        titles: for each row; pictures beyond the last title have none.
+        class_names, class_colors: for the legend.
+        side: of a picture, in inches.
     """
     height, width = pictures[0][0].shape[:2]
     head, gap = round(0.13 * height), round(0.03 * width)
@@ -486,7 +503,7 @@ def plot_mosaic(
     ax = figure.add_axes((0, 0.3 / size[1], 1, 1 - 0.3 / size[1]))
 
     for row, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
-        for column, (picture, name) in enumerate(zip(shown, names, strict=True)):
+        for column, (picture, name) in enumerate(zip(shown, names, strict=False)):
             top, left = row * (height + head) + head, column * (width + gap)
 
             # The row and the column of the picture that each pixel of its place shows.
@@ -500,5 +517,5 @@ def plot_mosaic(
 
     ax.imshow(canvas.clip(0, 1))
     ax.set_axis_off()
-    class_legend(figure, class_names, place="lower center")
+    class_legend(figure, class_names, class_colors, place="lower center")
     return figure
