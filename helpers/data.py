@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,9 @@ class Pairs:
         names: of the N pairs.
         class_names, class_colors: of the classes 0, 1, ...; the pets' are the default.
         source, split: the official list that the pairs were decoded from, if any.
-        arrays: the folder of the memory-mapped arrays, if any.
+
+    `arrays` is the folder of the memory-mapped arrays, if any: a process that is spawned opens them
+    again. To change pixels, use `dataclasses.replace`, whose result has no such folder.
     """
 
     dataset: str
@@ -45,7 +47,7 @@ class Pairs:
     class_colors: tuple[str, ...] = CLASS_COLORS
     source: PetFolder | None = None
     split: str = ""
-    arrays: Path | None = None
+    arrays: Path | None = field(default=None, init=False)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,7 +58,7 @@ class Pairs:
         return {key: value for key, value in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state: dict) -> None:
-        if state["arrays"]:
+        if "arrays" in state:
             images, masks = open_arrays(state["arrays"])
             state = state | {"images": images, "masks": masks}
         self.__dict__.update(state)
@@ -73,11 +75,10 @@ def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = 
     """
     reader = PairReader(source, split)
     folder = cache_arrays(reader, size, cache or home() / "data" / "cache")
-    images, masks = open_arrays(folder)
-    breeds = torch.tensor(reader.breeds)
-    return Pairs(
-        source.name, reader.names, images, masks, breeds, source=source, split=split, arrays=folder
-    )
+    known = (reader.names, *open_arrays(folder), torch.tensor(reader.breeds))
+    pairs = Pairs(source.name, *known, source=source, split=split)
+    object.__setattr__(pairs, "arrays", folder)  # a frozen dataclass
+    return pairs
 
 
 def split_indices(strata: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -159,7 +159,7 @@ def letterboxed(dataset: SegmentationDataset) -> tuple[SegmentationDataset, list
         )[0]
         boxes.append((top, left, height, width))
 
-    pairs = replace(dataset.pairs, images=images, masks=masks, arrays=None)
+    pairs = replace(dataset.pairs, images=images, masks=masks)
     return SegmentationDataset(pairs, dataset.indices, dataset.augment), boxes
 
 

@@ -2,6 +2,7 @@ import pickle
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 
 from helpers.constants import CLASS_NAMES
 from helpers.data import (
@@ -86,6 +87,12 @@ class TestPickle:
     def test_own_pairs_are_sent_whole(self, pairs):
         arrived = pickle.loads(pickle.dumps(pairs))
         assert torch.equal(arrived.images, pairs.images) and arrived.names == pairs.names
+
+    def test_pairs_with_changed_pixels_are_sent_whole(self, splits):
+        """Not as the name of the files that they were read from."""
+        dark = replace(splits.val.pairs, images=splits.val.pairs.images // 2)
+        arrived = pickle.loads(pickle.dumps(dark))
+        assert torch.equal(arrived.images, dark.images) and arrived.source == dark.source
 
     @pytest.mark.slow
     def test_spawned_workers_give_the_same_batches(self, splits):
