@@ -10,6 +10,7 @@ from helpers.datasets.pets import PairReader, find_dataset
 
 import numpy as np
 import pytest
+import shipped
 from PIL import Image, ImageFilter
 from sklearn.linear_model import LogisticRegression
 
@@ -96,6 +97,19 @@ def test_another_archive_is_unpacked_to_another_folder(tmp_path, monkeypatch):
     other.write_bytes(b"other drawings")
     monkeypatch.setattr(synthetic, "ARCHIVE", other)
     assert synthetic.synthetic_root(tmp_path) != first
+
+
+def test_making_the_archive_again_gives_the_same_bytes(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(shipped, "draw_files", lambda: few.items())
+    made = []
+    for number in range(2):
+        monkeypatch.setattr(synthetic, "ARCHIVE", tmp_path / f"{number}.zip")
+        shipped.draw_archive()
+        made.append(synthetic.ARCHIVE.read_bytes())
+    assert made[0] == made[1]
+
+    synthetic.extract(tmp_path)
+    assert files(tmp_path / "oxford-iiit-pet") == {**few, synthetic.MARKER: shipped.NOTE}
 
 
 # The pairs
