@@ -67,7 +67,7 @@ def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
             "val_logits": logits,
             "val_masks": masks,
             "confidence": logits.softmax(dim=1).amax(dim=1),
-            "answers": logits.argmax(dim=1),
+            "predictions": logits.argmax(dim=1),
             "masks": masks,
             "show": lambda chosen: None,
         },

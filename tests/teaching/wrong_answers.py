@@ -78,9 +78,9 @@ WRONG = {
         ("to_labels = lambda trimap: torch.from_numpy(3 - trimap).long()", "mixed up"),
     ],
     "01.3": [
-        ("class_weights = lambda shares: shares", "reverse"),
-        ("class_weights = lambda shares: 1 / shares", "scale"),
-        ("class_weights = lambda shares: 1 - shares", "half the weight"),
+        ("class_weights = lambda fractions: fractions", "reverse"),
+        ("class_weights = lambda fractions: 1 / fractions", "scale"),
+        ("class_weights = lambda fractions: 1 - fractions", "half the weight"),
     ],
     "01.4": [
         ("guess = torch.ones(SIZE, SIZE, dtype=torch.long)", "no pet and no border"),
@@ -296,7 +296,7 @@ WRONG = {
     "05.3": [
         ("accuracy = 0.9", "right channels"),
         ("accuracy = 0.7", "three wrong"),
-        ("accuracy = 0.5", "share e"),
+        ("accuracy = 0.5", "fraction e"),
     ],
     "05.4": [
         ("shifted_iou = lambda n: (n - 1) / n", "still covered"),

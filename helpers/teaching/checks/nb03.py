@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import helpers.model
-from helpers.teaching.checks.verdict import Hint, Unanswered, ask, exercise
+from helpers.teaching.checks.verdict import Unanswered, ask, exercise, refuse
 
 import torch
 from torch import Tensor, nn
@@ -12,128 +12,85 @@ from torch import Tensor, nn
 @exercise("03.1")
 def double_conv(block: type[nn.Module]) -> str:
     """DoubleConv: convolution, normalization, ReLU, twice."""
-    mine = build(block, 3, 16)
+    mine, theirs = build(block, 3, 16), helpers.model.DoubleConv(3, 16)
     x = torch.rand(2, 3, 12, 20)
     same_shape(ask(mine, x), (2, 16, 12, 20), "padding")
-    theirs = helpers.model.DoubleConv(3, 16)
     surplus = parameters(mine) - parameters(theirs)
-    if surplus == 2 * 16:
-        raise Hint(
-            "There are 32 parameters too many: a bias that the normalization after it takes away"
-            " again."
-        )
-    if surplus == -2 * 2 * 16:
-        raise Hint(
-            "The two convolutions are there. What follows each of them, before the nonlinearity?"
-        )
-    same_values(
-        mine, theirs, (x,), "in which order do convolution, normalization and ReLU come, each time?"
-    )
+    refuse(surplus == 2 * 16, "32 parameters too many: a bias that the normalization takes away.")
+    bare = surplus == -2 * 2 * 16
+    refuse(bare, "Two convolutions are there. What follows each of them, before the nonlinearity?")
+    cause = "in which order do convolution, normalization and ReLU come, each time?"
+    same_values(mine, theirs, (x,), cause)
     return f"It has {parameters(mine):,} parameters."
 
 
 @exercise("03.2")
 def down(block: type[nn.Module]) -> str:
     """Down: pooling and DoubleConv."""
-    mine = build(block, 4, 8)
-    x = torch.rand(2, 4, 12, 20)
+    mine, x = build(block, 4, 8), torch.rand(2, 4, 12, 20)
     same_shape(ask(mine, x), (2, 8, 6, 10), "what halves height and width?")
-    same_values(
-        mine,
-        helpers.model.Down(4, 8),
-        (x,),
-        "does the DoubleConv see the pooled tensor? Is the largest of four kept?",
-    )
+    cause = "does the DoubleConv see the pooled tensor? Is the largest of four kept?"
+    same_values(mine, helpers.model.Down(4, 8), (x,), cause)
     return "Height and width are halved before anything else is computed."
 
 
 @exercise("03.3")
 def up(block: type[nn.Module]) -> str:
     """Up: a step up, the skip, and DoubleConv."""
-    mine, theirs = build(block, 8, 4), helpers.model.Up(8, 4)
-    x, skip = torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
-    same_shape(ask(mine, x, skip), (2, 4, 12, 20), "what doubles height and width?")
-    if torch.equal(mine.eval()(x, skip), mine.eval()(x, torch.zeros_like(skip))):
-        raise Hint("The output does not depend on the skip.")
-    if parameters(mine) < parameters(theirs) and not any(
-        p.shape[1:2] == (8,) for p in mine.parameters() if p.shape[-1:] == (3,)
-    ):
-        raise Hint(
-            "The first 3x3 convolution should see the channels of both, side by side. Were they"
-            " added?"
-        )
-    same_values(
-        mine,
-        theirs,
-        (x, skip),
-        "which comes first in torch.cat, the skip or the tensor from below?",
-    )
+    mine, x, skip = build_up(block)
+    theirs = helpers.model.Up(8, 4)
+    sees_both = any(p.shape[1:] == (8, 3, 3) for p in mine.parameters())
+    added = parameters(mine) < parameters(theirs) and not sees_both
+    refuse(added, "The first 3x3 convolution should see the channels of both. Were they added?")
+    cause = "which comes first in torch.cat, the skip or the tensor from below?"
+    same_values(mine, theirs, (x, skip), cause)
     return "What comes from below and what comes from the side are mixed by the convolutions."
 
 
 @exercise("03.4")
 def unet(network: type[nn.Module]) -> str:
     """The whole network, compared with `helpers.model.UNet` on the same weights."""
-    mine, theirs = build(network), helpers.model.UNet()
-    images = torch.rand(2, 3, 32, 48)
+    mine, images = build(network), torch.rand(2, 3, 32, 48)
     logits = ask(mine, images)
     same_shape(logits, (2, 3, 32, 48), "one value for each class at every pixel")
-    if (logits >= 0).all() and torch.allclose(logits.sum(dim=1), torch.ones(2, 32, 48), atol=1e-4):
-        raise Hint(
-            "The output sums to 1 over the classes: these are probabilities. The network should"
-            " return logits."
-        )
-    if (logits >= 0).all():
-        raise Hint("No output is negative: is there a ReLU after the head?")
+
+    # Likely slips first, then the values.
+    positive = bool((logits >= 0).all())
+    sums_to_one = torch.allclose(logits.sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
+    refuse(positive and sums_to_one, "These are probabilities; the network should return logits.")
+    refuse(positive, "No output is negative: is there a ReLU after the head?")
     for name in ("downs", "ups"):
-        if isinstance(getattr(mine, name, None), list | tuple):
-            raise Hint(
-                f"{name} is a plain Python list, in which PyTorch finds no layers to train. Use"
-                " nn.ModuleList."
-            )
-    same_values(
-        mine, theirs, (images,), "is the skip that is used last the one that was kept first?"
-    )
-    small = build(network, 1, 2, 4, 2)
-    same_shape(
-        ask(small, images[:, :1]), (2, 2, 32, 48), "UNet(1, 2, 4, 2): are all four arguments used?"
-    )
-    if parameters(small) != parameters(helpers.model.UNet(1, 2, 4, 2)):
-        raise Hint(
-            "UNet(1, 2, 4, 2) has another number of parameters than it should: are all four"
-            " arguments used?"
-        )
+        plain = isinstance(getattr(mine, name, None), list | tuple)
+        refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
+    cause = "is the skip that is used last the one that was kept first?"
+    same_values(mine, helpers.model.UNet(), (images,), cause)
+
+    small, theirs = build(network, 1, 2, 4, 2), helpers.model.UNet(1, 2, 4, 2)
+    unused = "UNet(1, 2, 4, 2): are all four arguments used?"
+    same_shape(ask(small, images[:, :1]), (2, 2, 32, 48), unused)
+    refuse(parameters(small) != parameters(theirs), f"Too many or too few parameters in {unused}")
     return f"It has {parameters(mine):,} parameters and gives the same logits as the helper's."
 
 
 @exercise("03.5")
 def additive_up(block: type[nn.Module]) -> str:
     """Up with addition in place of concatenation."""
-    mine, theirs = build(block, 8, 4), helpers.model.Up(8, 4)
-    x, skip = torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
-    same_shape(ask(mine, x, skip), (2, 4, 12, 20), "the shape is that of Up")
-    if parameters(mine) == parameters(theirs):
-        raise Hint(
-            "It has as many parameters as Up: the first convolution still sees twice the channels."
-        )
-    mine.eval()
-    if torch.equal(mine(x, skip), mine(x, torch.zeros_like(skip))):
-        raise Hint("The output does not depend on the skip.")
+    mine, x, skip = build_up(block)
+    saved, nothing = parameters(helpers.model.Up(8, 4)) - parameters(mine), torch.zeros_like(skip)
+    refuse(not saved, "It has as many parameters as Up: twice the channels are still convolved.")
+
+    # What the first convolution gets, with and without the skip.
     inside: list[Tensor] = []
     first = next(module for module in mine.modules() if isinstance(module, nn.Conv2d))
     hook = first.register_forward_pre_hook(lambda _module, inputs: inside.append(inputs[0].clone()))
-    mine(x, skip), mine(x, torch.zeros_like(skip))
+    mine(x, skip), mine(x, nothing)
     hook.remove()
-    if not torch.allclose(inside[0] - inside[1], skip, atol=1e-5):
-        raise Hint("What enters the first convolution is not the upsampled tensor plus the skip.")
-    oracle = helpers.model.Up(8, 4, skips=False)
-    same_values(
-        mine,
-        oracle,
-        (x, torch.zeros_like(skip)),
-        "with a skip of zeros, it should be an Up without skips",
-    )
-    return f"It saves {parameters(theirs) - parameters(mine)} of {parameters(theirs)} parameters."
+    added = torch.allclose(inside[0] - inside[1], skip, atol=1e-5)
+    refuse(not added, "What the first convolution gets is not the upsampled tensor plus the skip.")
+
+    cause = "with a skip of zeros, it should be an Up without skips"
+    same_values(mine, helpers.model.Up(8, 4, skips=False), (x, nothing), cause)
+    return f"It saves {saved} of {saved + parameters(mine)} parameters."
 
 
 def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
@@ -147,12 +104,18 @@ def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
         raise
     if any(part is ... for part in vars(module).values()):
         raise Unanswered
-    if not list(module.parameters()):
-        raise Hint(
-            "The block has no parameters. Are its layers attributes, or arguments of"
-            " super().__init__?"
-        )
+    empty = not list(module.parameters())
+    refuse(empty, "No parameters: are the layers attributes, or arguments of super().__init__?")
     return module
+
+
+def build_up(block: type[nn.Module]) -> tuple[nn.Module, Tensor, Tensor]:
+    """A step up from 8 to 4 channels, in eval() mode, and what it gets from below and beside."""
+    mine, x, skip = build(block, 8, 4), torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
+    same_shape(ask(mine, x, skip), (2, 4, 12, 20), "what doubles height and width?")
+    unused = torch.equal(mine.eval()(x, skip), mine(x, torch.zeros_like(skip)))
+    refuse(unused, "The output does not depend on the skip.")
+    return mine, x, skip
 
 
 def parameters(module: nn.Module) -> int:
@@ -162,24 +125,25 @@ def parameters(module: nn.Module) -> int:
 
 def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
     """Raise `Hint` that names the first axis that differs."""
-    for axis, got, want in zip(
-        ("batch", "channels", "height", "width"), output.shape, wanted, strict=True
-    ):
-        if got != want:
-            raise Hint(f"The output's {axis} is {got}, and should be {want}: {cause}")
+    axes = zip(("batch", "channels", "height", "width"), output.shape, wanted, strict=True)
+    for axis, got, want in axes:
+        refuse(got != want, f"The output's {axis} is {got}, and should be {want}: {cause}")
 
 
 def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], cause: str) -> None:
-    """Give both the same weights, by name or else in order, and compare what they compute."""
+    """Give both the same weights, by name if the names agree, else in order, and compare."""
     have, want = mine.state_dict(), theirs.state_dict()
     names = want.keys() if have.keys() == want.keys() else have.keys()
     pairs = [(have[name], value) for name, value in zip(names, want.values(), strict=False)]
-    if len(have) != len(want) or any(a.shape != b.shape for a, b in pairs):
-        difference = parameters(mine) - parameters(theirs)
-        found = f"{abs(difference):,} parameters {'too many' if difference > 0 else 'missing'}"
-        found = found if difference else "there are as many parameters, but in other shapes"
-        raise Hint(f"The output's shape is right, but the layers are not those asked for: {found}.")
+    surplus = parameters(mine) - parameters(theirs)
+    found = f"{abs(surplus):,} parameters {'too many' if surplus > 0 else 'missing'}"
+    refuse(
+        len(have) != len(want) or any(a.shape != b.shape for a, b in pairs),
+        "The output's shape is right, but the layers are not those asked for: "
+        + (found if surplus else "there are as many parameters, but in other shapes"),
+    )
+
     mine.load_state_dict(dict(zip(names, want.values(), strict=True)))
     for mode in (True, False):
-        if not torch.allclose(mine.train(mode)(*inputs), theirs.train(mode)(*inputs), atol=1e-5):
-            raise Hint(f"The shape is right, the values are not: {cause}")
+        same = torch.allclose(mine.train(mode)(*inputs), theirs.train(mode)(*inputs), atol=1e-5)
+        refuse(not same, f"The shape is right, the values are not: {cause}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix, iou
-from helpers.teaching.checks.verdict import Hint, ask, close, exercise, number, tensor
+from helpers.teaching.checks.verdict import ask, close, exercise, judge, number, refuse, tensor
 
 import torch
 from torch import Tensor
@@ -14,108 +14,104 @@ from torch import Tensor
 def class_iou(function: Callable[[Tensor], Tensor]) -> str:
     """The IoU of each class from a confusion matrix, NaN where a class is absent."""
     matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 0]])
-    values, areas = tensor(ask(function, matrix.clone()), (3,)), matrix.sum(dim=1)
-    if close(values, matrix.diag() / areas):
-        raise Hint(
-            "These are shares of the true pixels that were found (recall). Predicted pixels"
-            " count, too."
-        )
-    if close(values, matrix.diag() / matrix.sum(dim=0)):
-        raise Hint(
-            "These are shares of the predicted pixels that are right (precision). True pixels"
-            " count, too."
-        )
-    if close(values, 2 * matrix.diag() / (areas + matrix.sum(dim=0))):
-        raise Hint("This is Dice. What is counted twice in the sum of both areas?")
-    if close(values, matrix.diag() / (areas + matrix.sum(dim=0))):
-        raise Hint("The sum of both areas counts the intersection twice.")
-    if not close(values, iou(matrix)):
-        raise Hint(
-            "Intersection: on the diagonal. Union: the class's row and column together, each"
-            " pixel once."
-        )
-    absent = ask(function, torch.tensor([[5, 5, 0], [0, 10, 0], [0, 0, 0]]))
-    if not torch.as_tensor(absent)[2].isnan():
-        raise Hint(
-            f"A class that is neither there nor predicted has IoU {float(absent[2]):.0f}. What is"
-            " 0/0?"
-        )
+    values = tensor(ask(function, matrix.clone()), (3,))
+    right, true, predicted = matrix.diag(), matrix.sum(dim=1), matrix.sum(dim=0)
+    refuse(
+        close(values, right / true),
+        "That is the part of the true pixels that was found (recall). Predicted pixels count, too.",
+    )
+    refuse(
+        close(values, right / predicted),
+        "That is the part of the predictions that is right (precision). True pixels count, too.",
+    )
+    dice = close(values, 2 * right / (true + predicted))
+    refuse(dice, "This is Dice. What is counted twice in the sum of both areas?")
+    twice = close(values, right / (true + predicted))
+    refuse(twice, "The sum of both areas counts the intersection twice.")
+    refuse(
+        not close(values, iou(matrix)),
+        "Intersection: the diagonal. Union: the class's row and column, each pixel once.",
+    )
+
+    absent = torch.as_tensor(ask(function, torch.tensor([[5, 5, 0], [0, 10, 0], [0, 0, 0]])))[2]
+    refuse(
+        not absent.isnan(),
+        f"A class that is neither there nor predicted has IoU {absent:.0f}. What is 0/0?",
+    )
     return "And a class that is not there counts neither for nor against."
 
 
 @exercise("05.2")
 def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
-    """A confusion matrix, int64 (C, C), rows = truth; 255 in the truth does not count."""
+    """A confusion matrix, int64 (C, C), rows = target; 255 in the target does not count."""
     generator = torch.Generator().manual_seed(0)
-    truth = torch.randint(3, (4, 9, 9), generator=generator)
-    prediction = torch.where(
-        torch.rand(truth.shape, generator=generator) < 0.6, truth, (truth + 1) % 3
+    target = torch.randint(3, (4, 9, 9), generator=generator)
+    keep = torch.rand(target.shape, generator=generator) < 0.6
+    prediction = target.where(keep, (target + 1) % 3)
+
+    wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix  # class 3 never occurs
+    matrix = tensor(ask(function, prediction, target, 4), (4, 4))
+    swapped = close(matrix, wanted.T)
+    refuse(swapped, "Rows and columns are swapped: true classes are rows, predicted ones columns.")
+    refuse(
+        not close(matrix, wanted),
+        f"It counts {int(matrix.sum())} pixels, of {target.numel()}, or puts some into the wrong"
+        " entry.",
     )
-    wanted = ConfusionMatrix(4)  # class 3 never occurs
-    wanted.update(prediction, truth)
-    matrix = tensor(ask(function, prediction, truth, 4), (4, 4))
-    if close(matrix, wanted.matrix.T):
-        raise Hint("Rows and columns are swapped: true classes are rows, predicted ones columns.")
-    if not close(matrix, wanted.matrix):
-        raise Hint(
-            f"It counts {int(matrix.sum())} pixels, of {truth.numel()}, or puts some into the"
-            " wrong entry."
-        )
-    truth[:, :2] = IGNORE_INDEX
-    wanted = ConfusionMatrix(4)
-    wanted.update(prediction, truth)
-    if not close(ask(function, prediction, truth, 4), wanted.matrix):
-        raise Hint("Right without ignored pixels. With them, it counts some that it should not.")
+
+    target[:, :2] = IGNORE_INDEX
+    wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix
+    refuse(
+        not close(ask(function, prediction, target, 4), wanted),
+        "Right without ignored pixels. With them, it counts some that it should not.",
+    )
     return "True classes in rows, ignored pixels left out."
 
 
 @exercise("05.3")
 def pixel_accuracy(guess: float) -> str:
     """Pixel accuracy from an accuracy over one-hot channels."""
-    guess = number(guess)
-    if close(guess, 0.85, 1e-3):
-        return "One error in seven pixels looks like one in ten."
-    if close(guess, 0.9, 1e-3):
-        raise Hint("That is the share of right channels.")
-    if close(guess, 0.7, 1e-3):
-        raise Hint("Not three wrong channels for each wrong pixel: how many of the three differ?")
-    raise Hint("If a share e of the pixels is wrong, what share of the channels is?")
+    causes = {
+        0.9: "That is the fraction of right channels.",
+        0.7: "Not three wrong channels for each wrong pixel: how many of the three differ?",
+    }
+    otherwise = "If a fraction e of the pixels is wrong, what fraction of the channels is?"
+    judge(guess, 0.85, 2e-3, causes, otherwise)
+    return "One error in seven pixels looks like one in ten."
 
 
 @exercise("05.4")
 def shifted_iou(function: Callable[[int], float]) -> str:
     """The IoU of a square of n px that is predicted one pixel aside."""
-    values = [number(ask(function, n)) for n in (2, 4, 8, 16, 32)]
-    if close(torch.tensor(values), torch.tensor([(n - 1) / n for n in (2, 4, 8, 16, 32)])):
-        raise Hint(
-            "That is the share of the object that is still covered. The union is larger than the"
-            " object."
-        )
-    for n, value in zip((2, 4, 8, 16, 32), values, strict=True):
+    sizes = (2, 4, 8, 16, 32)
+    values = [number(ask(function, n)) for n in sizes]
+    refuse(
+        close(torch.tensor(values), torch.tensor([(n - 1) / n for n in sizes])),
+        "That is how much of the object is still covered. The union is larger than the object.",
+    )
+    for n, value in zip(sizes, values, strict=True):
         truth = torch.ones(1, n, n + 1, dtype=torch.int64)
         truth[..., :n] = 0
-        shifted = ConfusionMatrix(2)
-        shifted.update(truth.flip(-1), truth)
-        if not close(value, shifted.iou()[0], 1e-6):
-            raise Hint(
-                f"For n = {n} you say {value:.3f}. Draw it: which columns are in both squares,"
-                " which in either?"
-            )
+        wanted = ConfusionMatrix.of(truth.flip(-1), truth, num_classes=2).iou()[0]
+        refuse(
+            not close(value, wanted, 1e-6),
+            f"For n = {n} you say {value:.3f}. Draw it: which columns are in both, in either?",
+        )
     return "2 px wide: 0.33. 32 px wide: 0.94. One pixel is not the same everywhere."
 
 
 @exercise("05.5")
 def weighted_iou(function: Callable[[Tensor], float]) -> str:
-    """The IoUs of the classes, each weighted by its share of the true pixels."""
+    """The IoUs of the classes, each weighted by its fraction of the true pixels."""
     matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 20]])
     value, values = number(ask(function, matrix.clone())), iou(matrix)
     true, predicted = (matrix.sum(dim=k) / matrix.sum() for k in (1, 0))
-    if close(value, values.mean()):
-        raise Hint("That is the plain mean: every class weighs a third.")
-    if close(value, (predicted * values).sum()):
-        raise Hint(
-            "The weights are shares of the predicted pixels, and should be those of the true ones."
-        )
-    if not close(value, (true * values).sum()):
-        raise Hint("The weights are shares of all true pixels, so they sum to 1.")
-    return f"For this matrix it is {value:.3f}, with a mIoU of {values.mean():.3f}."
+    plain = close(value, values.mean())
+    refuse(plain, "That is the plain mean: every class weighs a third.")
+    refuse(
+        close(value, (predicted * values).sum()),
+        "The weights are fractions of the predicted pixels; they should be of the true ones.",
+    )
+    unlike = not close(value, (true * values).sum())
+    refuse(unlike, "The weights are fractions of all true pixels, so they sum to 1.")
+    return f"For this matrix it is {value:.3f}, with an mIoU of {values.mean():.3f}."

@@ -21,50 +21,69 @@ class Unanswered(Exception):
     """There are still dots where an answer should be."""
 
 
-def exercise(number: str) -> Callable:
-    """Turn a function that raises `Hint` for a wrong answer into a check that prints one line.
+class Check:
+    """The check of one exercise: called with an answer, it prints one line.
 
-    The line is "Exercise NUMBER: right. ..." (followed by what the function returned), "Exercise
-    NUMBER: not yet. HINT" or "Exercise NUMBER: not answered yet." An answer's own exception counts
-    as "not yet", with its message. The check's attribute `passed` says whether it was right.
+    The line is "Exercise NUMBER: right. ..." (followed by what `find` returned), "Exercise NUMBER:
+    not yet. HINT" or "Exercise NUMBER: not answered yet." An answer's own exception counts as "not
+    yet", with its message.
+
+    Args:
+        number: of the exercise, such as "03.1".
+        find: raises `Hint` for a wrong answer.
     """
 
-    def decorate(check: Callable[..., str | None]) -> Any:
-        @functools.wraps(check)
-        def verdict(*answers: Any) -> None:
-            state, text = WRONG, ""
-            try:
-                if any(answer is ... for answer in answers):
-                    raise Unanswered
-                text = check(*answers) or ""
-                state = RIGHT
-            except Unanswered:
-                state = UNANSWERED
-            except Hint as hint:
-                text = str(hint)
-            except Exception as error:  # whatever a learner's code can raise
-                text = f"Your code stopped with {type(error).__name__}: {error}"
+    def __init__(self, number: str, find: Callable[..., str]) -> None:
+        functools.update_wrapper(self, find)
+        self.number, self.find = number, find
+        self.passed = False  # if True, a lesson goes on with the reader's own answer
 
-            FOUND[number] = state, text
-            verdict.passed = state == RIGHT  # a lesson goes on with the reader's own code then
-            print(f"Exercise {number}: {state}. {text}".rstrip())
+    def __call__(self, *answers: Any) -> None:
+        state, text = WRONG, ""
+        try:
+            if any(answer is ... for answer in answers):
+                raise Unanswered
+            text = self.find(*answers)
+            state = RIGHT
+        except Unanswered:
+            state = UNANSWERED
+        except Hint as hint:
+            text = str(hint)
+        except Exception as error:  # whatever a learner's code can raise
+            text = f"Your code stopped with {type(error).__name__}: {error}"
 
-        verdict.passed = False
-        return verdict
-
-    return decorate
+        self.passed = state == RIGHT
+        FOUND[self.number] = state, text
+        print(f"Exercise {self.number}: {state}. {text}".rstrip())
 
 
-def ask(function: Callable, *args: Any, **options: Any) -> Any:
+def exercise(number: str) -> Callable[[Callable[..., str]], Check]:
+    """Turn a function that raises `Hint` for a wrong answer into a check."""
+    return functools.partial(Check, number)
+
+
+def refuse(wrong: Any, hint: str) -> None:
+    """Raise `Hint` if something is wrong."""
+    if wrong:
+        raise Hint(hint)
+
+
+def ask(function: Callable, *args: Any) -> Any:
     """What an answer that is a function returns.
 
     Raises `Unanswered` if that is dots, `Hint` if it is nothing.
     """
-    result = function(*args, **options)
+    result = function(*args)
     if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
         raise Unanswered
-    if result is None:
-        raise Hint("Your function returns None: is there a return at its end?")
+    refuse(result is None, "Your function returns None: is there a return at its end?")
+    return result
+
+
+def ask_two(function: Callable, *args: Any, what: str) -> tuple[Any, Any]:
+    """The two things that an answer returns. Raises `Hint` that says what they should be."""
+    result = ask(function, *args)
+    refuse(not isinstance(result, tuple) or len(result) != 2, f"Return two things: {what}.")
     return result
 
 
@@ -77,18 +96,31 @@ def number(answer: Any) -> float:
     return float(answer)
 
 
+def judge(answer: Any, right: float, near: float, causes: dict[float, str], otherwise: str) -> None:
+    """Compare an answer with a number, and with wrong ones whose cause is known.
+
+    Args:
+        near: how far the answer may be from the right number.
+        causes: a hint for each wrong number. otherwise: the hint for all others.
+    """
+    answer = number(answer)
+    if abs(answer - right) > near:
+        for wrong, hint in causes.items():
+            refuse(abs(answer - wrong) <= near, hint)
+        raise Hint(otherwise)
+
+
 def tensor(answer: Any, shape: tuple[int, ...]) -> Tensor:
     """An answer as a tensor of this shape."""
     if not isinstance(answer, Tensor):
         raise Hint(f"A tensor is asked for, not {type(answer).__name__}.")
-    if tuple(answer.shape) != shape:
-        raise Hint(f"The shape is {tuple(answer.shape)}, and should be {shape}.")
+    found = tuple(answer.shape)
+    refuse(found != shape, f"The shape is {found}, and should be {shape}.")
     return answer
 
 
 def close(a: Tensor | float, b: Tensor | float, tolerance: float = 1e-5) -> bool:
     """Whether two results agree, NaN with NaN."""
     a, b = torch.as_tensor(a).double(), torch.as_tensor(b).double()
-    return a.shape == b.shape and torch.allclose(
-        a, b, rtol=tolerance, atol=tolerance, equal_nan=True
-    )
+    same_shape = a.shape == b.shape
+    return same_shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)

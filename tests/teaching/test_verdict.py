@@ -1,0 +1,74 @@
+"""What a check prints, remembers, and makes of strange answers."""
+
+from helpers.teaching.checks import verdict
+from helpers.teaching.checks.verdict import Hint, ask, ask_two, close, exercise, judge, number
+
+import pytest
+import torch
+
+
+@exercise("99.1")
+def seven(answer) -> str:
+    """Seven."""
+    judge(answer, 7, 0.5, {3: "That is three."}, "Count again.")
+    return "Lucky."
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (7.4, "right. Lucky."),
+        (3, "not yet. That is three."),
+        (9, "not yet. Count again."),
+        (float("nan"), "not yet. Count again."),
+        (..., "not answered yet."),
+        ("seven", "not yet. A number is asked for, not str."),
+        (None, "not yet. A number is asked for, not NoneType."),
+        (torch.tensor([7.0]), "right. Lucky."),
+    ],
+)
+def test_an_answer_gets_one_line_and_is_remembered(answer, said, capsys):
+    seven(answer)
+    assert capsys.readouterr().out == f"Exercise 99.1: {said}\n"
+    state, _, text = said.partition(".")
+    assert verdict.FOUND.pop("99.1") == (state, text.strip())
+    assert seven.passed == (state == "right")
+
+
+def test_a_check_forgets_that_an_earlier_answer_was_right(capsys):
+    seven(7)
+    assert seven.passed
+    seven(8)
+    assert not seven.passed
+    assert seven.__doc__ == "Seven." and seven.__name__ == "seven"
+    verdict.FOUND.pop("99.1")
+
+
+def test_what_a_readers_code_raises_is_told(capsys):
+    @exercise("99.2")
+    def broken(answer) -> str:
+        return str(answer())
+
+    broken(lambda: 1 / 0)
+    line = "Exercise 99.2: not yet. Your code stopped with ZeroDivisionError: division by zero\n"
+    assert capsys.readouterr().out == line
+    verdict.FOUND.pop("99.2")
+
+
+def test_functions_that_give_dots_nothing_or_too_little():
+    for dots in (..., (1, ...)):
+        with pytest.raises(verdict.Unanswered):
+            ask(lambda dots=dots: dots)
+    with pytest.raises(Hint, match="returns None"):
+        ask(lambda: None)
+    for few in (1, (1,), [1, 2]):
+        with pytest.raises(Hint, match="two things: a, b"):
+            ask_two(lambda few=few: few, what="a, b")
+    assert ask_two(lambda: (1, 2), what="a, b") == (1, 2)
+
+
+def test_numbers_and_closeness():
+    with pytest.raises(Hint, match="bool"):
+        number(True)
+    nan = torch.tensor([float("nan"), 1.0])
+    assert close(nan, nan) and not close(nan, torch.ones(2)) and not close(torch.ones(2), 1.0)
