@@ -104,7 +104,7 @@ def judge(answer: Any, right: float, near: float, causes: dict[float, str], othe
         causes: a hint for each wrong number. otherwise: the hint for all others.
     """
     answer = number(answer)
-    if abs(answer - right) > near:
+    if not abs(answer - right) <= near:  # NaN is not near anything
         for wrong, hint in causes.items():
             refuse(abs(answer - wrong) <= near, hint)
         raise Hint(otherwise)
