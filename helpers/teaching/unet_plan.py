@@ -1,6 +1,6 @@
-"""A U-Net on paper: what a depth, a width, a kernel and an input size mean, without building the network.
+"""A U-Net on paper: what depth, width, kernel and input size mean, without building the network.
 
-Derived in notebook 03. `tests/test_plan.py` compares every number with networks that are built and run.
+Derived in notebook 03. Its tests compare every number with networks that are built and run.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,15 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 DOWN_COLOR, UP_COLOR, SKIP_COLOR = "#56B4E9", "#009E73", "0.45"  # Okabe and Ito 2008
+BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True)
 class UNetPlan:
-    """The numbers of a `helpers.model.UNet` with odd kernel size, for RGB images and three classes.
+    """The numbers of a `helpers.model.UNet` with odd kernel size, for RGB and three classes.
 
-    Level 0 is full resolution, level `depth` the bottleneck; level i holds the encoder's block and, but for the
-    bottleneck, the step up to it, the decoder's block and, at level 0, the head.
+    Level 0 is full resolution, level `depth` the bottleneck. Level i holds the encoder's block and,
+    but for the bottleneck, the step up to it and the decoder's block; level 0 also holds the head.
 
     Args:
         size: height and width of the input in pixels, divisible by 2**depth.
@@ -58,36 +59,37 @@ class UNetPlan:
     @property
     def parameters(self) -> list[int]:
         """Trainable numbers of each level."""
-
-        def double_conv(inputs: int, outputs: int) -> int:
-            return (
-                self.kernel**2 * (inputs + outputs) * outputs + 4 * outputs
-            )  # and two normalizations
-
-        counts = [
-            double_conv(i, o) for i, o in zip([3, *self.channels], self.channels, strict=False)
-        ]
+        counts = []
+        inputs = 3
+        for c in self.channels:
+            counts.append(self._double_conv(inputs, c))
+            inputs = c
         for level, c in enumerate(self.channels[:-1]):
-            counts[level] += (
-                4 * 2 * c * c + c + double_conv(2 * c, c)
-            )  # the step up, and the block behind it
+            step_up = 2 * 2 * (2 * c) * c + c  # a 2x2 kernel from 2c to c channels, and a bias
+            counts[level] += step_up + self._double_conv(2 * c, c)
         counts[0] += 3 * self.base_channels + 3  # the head
         return counts
+
+    def _double_conv(self, inputs: int, outputs: int) -> int:
+        """Two convolutions, and scale and shift of the two normalizations."""
+        return self.kernel**2 * (inputs + outputs) * outputs + 2 * 2 * outputs
 
     @property
     def activations(self) -> list[int]:
         """Bytes that training keeps for one image until the backward pass, float32, at each level.
 
-        Of each convolution and its normalization, both outputs; of each skip, the concatenated tensor; of each
-        pooling, the maxima and their positions (int64). The loss, and a few numbers per channel, are not counted.
+        Of each convolution and its normalization, both outputs; of each skip, the concatenated
+        tensor; of each pooling, the maxima and their positions (int64). The loss, and a few numbers
+        per channel, are not counted.
         """
         counts = []
         for level, (c, size) in enumerate(zip(self.channels, self.sizes, strict=True)):
-            maps = 4 * c * size**2  # the encoder's block
+            numbers = 4 * c * size**2  # the encoder's block: two convolutions, two normalizations
             if level < self.depth:
-                maps += 6 * c * size**2 + 3 * c * (size // 2) ** 2
-            counts.append(4 * maps)
-        counts[0] += 4 * 3 * self.size**2  # the image
+                numbers += 4 * c * size**2 + 2 * c * size**2  # the decoder's, and what it joined
+                numbers += (1 + 2) * c * (size // 2) ** 2  # maxima; a position takes twice as much
+            counts.append(BYTES * numbers)
+        counts[0] += BYTES * 3 * self.size**2  # the image
         return counts
 
     def receptive_interval(self, position: int) -> tuple[int, int]:
@@ -103,59 +105,43 @@ class UNetPlan:
 
 
 def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
-    """The network to scale, the receptive field of the middle pixel on a photo, and each level's costs.
+    """The network to scale, what its middle pixel sees of a photo, and each level's costs.
 
     photo: RGB (3, size, size), uint8 or float in 0..1.
     """
     figure = Figure(figsize=(9.5, 3.6), dpi=90)
     _draw_network(figure.add_axes((0.01, 0.04, 0.5, 0.84)), plan)
-    ax = figure.add_axes((0.53, 0.12, 0.21, 0.76))
-    _draw_field(ax, plan, to_rgb_array(photo))
-    ax = figure.add_axes((0.8, 0.16, 0.17, 0.68))
-    rows = np.arange(plan.depth + 1)
-    for shift, values, color, label in (
-        (-0.2, plan.parameters, "0.35", "parameters"),
-        (0.2, plan.activations, "0.75", "training memory"),
-    ):
-        ax.barh(rows + shift, np.array(values) / sum(values), 0.38, color=color, label=label)
-    ax.set_yticks(rows, [f"{size} px" for size in plan.sizes], fontsize=8)
-    ax.set_xlim(0, 1)
-    ax.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
-    ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_title("Share of each level", fontsize=9)
-    ax.legend(fontsize=7, frameon=False, loc="lower right" if plan.depth < 3 else "center right")
+    _draw_field(figure.add_axes((0.53, 0.12, 0.21, 0.76)), plan, to_rgb_array(photo))
+    _draw_costs(figure.add_axes((0.8, 0.16, 0.17, 0.68)), plan)
     return figure
 
 
 def _draw_network(ax: Axes, plan: UNetPlan) -> None:
+    """A box for each level's maps on either side, as high as the maps, as wide as the channels."""
     gap = 0.06 * plan.size
     scale = 1.6 * plan.size / (2 * sum(plan.channels) - plan.channels[-1])  # width of one channel
-    left, top, boxes = 0.0, 0.0, []
-    for c, size in zip(plan.channels, plan.sizes, strict=True):
-        boxes.append((left, top, c * scale, size))
-        left, top = left + c * scale + gap, top + size + gap
-    width = 2 * left - 2 * gap - boxes[-1][2]
-    for level, (x, y, wide, high) in enumerate(boxes):
-        bottleneck = level == plan.depth
-        ax.add_patch(Rectangle((x, y), wide, high, color=DOWN_COLOR))
+    wides = [scale * c for c in plan.channels]
+    width = 2 * sum(wides) - wides[-1] + 2 * plan.depth * gap
+    left = top = 0.0
+
+    for level, (wide, high) in enumerate(zip(wides, plan.sizes, strict=True)):
+        ax.add_patch(Rectangle((left, top), wide, high, color=DOWN_COLOR))
+        text_top, place = top + high + gap / 2, "top"
+        if level < plan.depth:
+            # The decoder's box, mirrored, and the skip between the two.
+            mirrored, middle = width - left - wide, top + high / 2
+            ax.add_patch(Rectangle((mirrored, top), wide, high, color=UP_COLOR))
+            arrow = {"arrowstyle": "->", "color": SKIP_COLOR, "lw": 1}
+            ax.annotate("", (mirrored, middle), (left + wide, middle), arrowprops=arrow)
+            text_top, place = middle - gap / 4, "bottom"
         label = f"{plan.channels[level]} x {high} x {high}"
-        if bottleneck:
-            ax.text(x + wide / 2, y + high + gap / 2, label, ha="center", va="top", fontsize=7)
-            continue
-        mirrored = width - x - wide
-        ax.add_patch(Rectangle((mirrored, y), wide, high, color=UP_COLOR))
-        middle = y + high / 2
-        arrow = {"arrowstyle": "->", "color": SKIP_COLOR, "lw": 1}
-        ax.annotate("", (mirrored, middle), (x + wide, middle), arrowprops=arrow)
-        ax.text(width / 2, middle - gap / 4, label, ha="center", va="bottom", fontsize=7)
-    ax.set_xlim(-gap, width + gap)
-    ax.set_ylim(top + 2 * gap, -gap)
+        ax.text(width / 2, text_top, label, ha="center", va=place, fontsize=7)
+        left, top = left + wide + gap, top + high + gap
+
+    ax.set(xlim=(-gap, width + gap), ylim=(top + 2 * gap, -gap))
     ax.set_axis_off()
-    ax.set_title(
-        "Height: pixels, width: channels, to scale.\nBlue encodes, green decodes, gray skips.",
-        fontsize=9,
-    )
+    title = "Height: pixels, width: channels, to scale.\nBlue encodes, green decodes, gray skips."
+    ax.set_title(title, fontsize=9)
 
 
 def _draw_field(ax: Axes, plan: UNetPlan, photo: np.ndarray) -> None:
@@ -168,3 +154,18 @@ def _draw_field(ax: Axes, plan: UNetPlan, photo: np.ndarray) -> None:
     ax.tick_params(labelsize=8)
     everything = " (everything)" if low <= 0 and high >= plan.size - 1 else ""
     ax.set_title(f"The cross sees {high - low + 1} px{everything}", fontsize=9)
+
+
+def _draw_costs(ax: Axes, plan: UNetPlan) -> None:
+    rows = np.arange(plan.depth + 1)
+    for shift, values, color, label in (
+        (-0.2, plan.parameters, "0.35", "parameters"),
+        (0.2, plan.activations, "0.75", "training memory"),
+    ):
+        ax.barh(rows + shift, np.array(values) / sum(values), 0.38, color=color, label=label)
+    ax.set_yticks(rows, [f"{size} px" for size in plan.sizes], fontsize=8)
+    ax.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(plan.depth + 0.6, -0.6))
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_title("Fraction of each level", fontsize=9)
+    ax.legend(fontsize=7, frameon=False, loc="lower right" if plan.depth < 3 else "center right")

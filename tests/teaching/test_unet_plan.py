@@ -1,3 +1,5 @@
+"""The plan of a U-Net: its numbers are those of networks that are built and run."""
+
 from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
 
@@ -5,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-PLANS = [UNetPlan(), UNetPlan(64, 8, 3), UNetPlan(32, 4, 1, kernel=1), UNetPlan(64, 3, 2, kernel=5), UNetPlan(96, 2, 5)]
+PLANS = [
+    UNetPlan(),
+    UNetPlan(64, 8, 3),
+    UNetPlan(32, 4, 1, kernel=1),
+    UNetPlan(64, 3, 2, kernel=5),
+    UNetPlan(96, 2, 5),
+]
 every_plan = pytest.mark.parametrize("plan", PLANS, ids=str)
 
 
@@ -16,7 +24,9 @@ def build(plan: UNetPlan) -> UNet:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Conv2d) and child.kernel_size == (3, 3):
                 k = plan.kernel
-                conv = nn.Conv2d(child.in_channels, child.out_channels, k, padding=k // 2, bias=False)
+                conv = nn.Conv2d(
+                    child.in_channels, child.out_channels, k, padding=k // 2, bias=False
+                )
                 setattr(module, name, conv)
     return network
 
@@ -47,7 +57,9 @@ def test_activations_are_what_autograd_keeps(plan):
 
 
 @pytest.mark.parametrize(
-    "plan", [UNetPlan(64, 2, 1), UNetPlan(128, 2, 2, kernel=5), UNetPlan(128, 2, 3), UNetPlan(64, 2, 2, 1)], ids=str
+    "plan",
+    [UNetPlan(64, 2, 1), UNetPlan(128, 2, 2, kernel=5), UNetPlan(128, 2, 3), UNetPlan(64, 2, 2, 1)],
+    ids=str,
 )
 def test_receptive_field_is_where_the_gradient_is_not_zero(plan):
     network = build(plan).double().eval()
@@ -63,7 +75,9 @@ def test_receptive_field_is_where_the_gradient_is_not_zero(plan):
         assert (int(seen.min()), int(seen.max())) == plan.receptive_interval(position)
 
 
-@pytest.mark.parametrize("numbers", [(100, 16, 4, 3), (128, 16, 4, 2), (128, 0, 4, 3), (128, 16, 0, 3)])
+@pytest.mark.parametrize(
+    "numbers", [(100, 16, 4, 3), (128, 16, 4, 2), (128, 0, 4, 3), (128, 16, 0, 3)]
+)
 def test_impossible_plans_are_refused(numbers):
     with pytest.raises(ValueError, match=r"divisible|odd"):
         UNetPlan(*numbers)
