@@ -8,9 +8,9 @@ import math
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.constants import CLASS_NAMES, IGNORE_INDEX
 from helpers.data import Pairs
@@ -18,21 +18,13 @@ from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
-from helpers.visualization import (
-    COLORS,
-    Colors,
-    class_legend,
-    error_map,
-    overlay,
-    plot_history,
-    to_rgb_array,
-)
+from helpers.visualization import COLORS, Colors, class_legend, error_map, overlay, plot_history
+from helpers.visualization import to_rgb_array as rgb
 
 import ipywidgets as widgets
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
@@ -92,21 +84,15 @@ class Explorer(widgets.VBox):
         }
 
 
-@dataclass(frozen=True)
-class Item:
-    """One pair of a split, and how many percent of its mask are of the last class."""
+class Item(NamedTuple):
+    """One pair, and how many percent of its mask are of the dataset's last class."""
 
-    pairs: Pairs
-    index: int
+    image: Tensor
+    mask: Tensor
+    name: str
+    breed: str
+    split: str
     percent: float
-
-    @property
-    def name(self) -> str:
-        return self.pairs.names[self.index]
-
-    @property
-    def breed(self) -> str:
-        return self.name.rsplit("_", 1)[0]
 
 
 def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
@@ -114,12 +100,12 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
 
     The border is the last of the dataset's classes, whatever its name.
     """
-    items = _one_of_each_breed_first(lists)
+    items = _one_of_each_breed_first([item for pairs in lists for item in _items(pairs)])
     border = lists[0].class_names[-1].capitalize()
     top = int(max(item.percent for item in items)) + 1
-    split = _choice(["all", *(part.split for part in lists)], "List")
-    breed = _choice(["all", *sorted({item.breed for item in items})], "Breed")
-    percent = _slider(f"{border}, %", 0, top, (0, top), kind=widgets.IntRangeSlider)
+    split = _choice("List", ["all", *(pairs.split for pairs in lists)])
+    breed = _choice("Breed", ["all", *sorted({item.breed for item in items})])
+    percent = _slider(f"{border}, %", 0, top, widgets.IntRangeSlider, value=(0, top))
     page = _slider("Page", 1, 1)
     chosen: list[tuple] = []  # the filters of the picture before
 
@@ -128,7 +114,7 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
         found = [
             item
             for item in items
-            if split.value in ("all", item.pairs.split)
+            if split.value in ("all", item.split)
             and breed.value in ("all", item.breed)
             and low <= item.percent <= high
         ]
@@ -148,32 +134,36 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
     return Explorer([split, breed, percent, page], draw)
 
 
-def _one_of_each_breed_first(lists: Sequence[Pairs]) -> list[Item]:
-    """All pairs, in turns of one from each breed, so that the first page shows several breeds."""
+def _items(pairs: Pairs) -> list[Item]:
+    last = len(pairs.class_names) - 1
+    percents = 100 * (pairs.masks == last).mean(dim=(1, 2), dtype=torch.float32)
+    columns = zip(pairs.images, pairs.masks, pairs.names, percents.tolist(), strict=True)
+    return [
+        Item(image, mask, name, name.rsplit("_", 1)[0], pairs.split, percent)
+        for image, mask, name, percent in columns
+    ]
+
+
+def _one_of_each_breed_first(items: list[Item]) -> list[Item]:
+    """In turns of one from each breed, so that the first page shows several breeds."""
     turns: Counter[str] = Counter()
-    found = []
-    for pairs in lists:
-        last = len(pairs.class_names) - 1
-        percents = 100 * (pairs.masks == last).float().mean(dim=(1, 2))
-        for i, percent in enumerate(percents.tolist()):
-            item = Item(pairs, i, percent)
-            turns[item.breed] += 1
-            found.append((turns[item.breed], item))
-    return [item for _, item in sorted(found, key=lambda turn_and_item: turn_and_item[0])]
+
+    def turn(item: Item) -> int:
+        turns[item.breed] += 1
+        return turns[item.breed]
+
+    return sorted(items, key=turn)
 
 
 def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
     """Images over their masks; what is missing of a page stays white, so that its size is kept."""
-    images = [item.pairs.images[item.index] for item in shown]
-    masks = [item.pairs.masks[item.index] for item in shown]
-    colors = pairs.class_colors
-    tinted = [overlay(image, mask, 0.5, colors) for image, mask in zip(images, masks, strict=True)]
     white = [np.ones((*pairs.masks.shape[1:], 3))] * (columns - len(shown))
+    colors, last = pairs.class_colors, pairs.class_names[-1]
+    photos = [rgb(item.image) for item in shown] + white
+    tinted = [overlay(item.image, item.mask, 0.5, colors) for item in shown] + white
 
-    names = [item.name for item in shown]
-    percents = [f"{pairs.class_names[-1]} {item.percent:.0f} %" for item in shown]
-    rows = [[*map(to_rgb_array, images), *white], tinted + white]
-    return plot_mosaic(rows, [names, percents], pairs.class_names, colors)
+    titles = [[item.name for item in shown], [f"{last} {item.percent:.0f} %" for item in shown]]
+    return plot_mosaic([photos, tinted], titles, pairs.class_names, colors)
 
 
 def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
@@ -181,14 +171,10 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
 
     Shapes: uint8 (3, S, S) and class indices of the pets (S, S).
     """
-    ways = [
-        ("along, nearest (right)", "right"),
-        ("not at all (wrong)", "stays"),
-        ("along, bilinear (wrong)", "bilinear"),
-    ]
-    way = _choice(ways, "Mask moves", "right")
-    angle = _slider("Turn, degrees", -45, 45, 15, step=5)
-    scale = _slider("Scale", 0.5, 2, 1.2, step=0.1, kind=widgets.FloatSlider)
+    ways = ("along, nearest (right)", "not at all (wrong)", "along, bilinear (wrong)")
+    way = _choice("Mask moves", list(zip(ways, ("right", "stays", "bilinear"), strict=True)))
+    angle = _slider("Turn, degrees", -45, 45, value=15, step=5)
+    scale = _slider("Scale", 0.5, 2, widgets.FloatSlider, value=1.2, step=0.1)
     mirror = widgets.Checkbox(description="Mirror", indent=False)
 
     def move(image: Tensor, mode: InterpolationMode, fill: int) -> Tensor:
@@ -199,14 +185,12 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
     def draw() -> tuple[Figure, str]:
         moved = move(photo, InterpolationMode.BILINEAR, 124)
         right = move(mask[None], InterpolationMode.NEAREST, IGNORE_INDEX)[0]
+        outside = right == IGNORE_INDEX
 
-        given = right
-        if way.value == "stays":
-            given = mask
-        elif way.value == "bilinear":
-            smooth = move(mask[None].float(), InterpolationMode.BILINEAR, 1)[0].round()
-            given = smooth.to(mask.dtype).where(right != IGNORE_INDEX, right)
-        wrong = (given != right) & (right != IGNORE_INDEX)
+        smooth = move(mask[None].float(), InterpolationMode.BILINEAR, 1)[0].round().to(mask.dtype)
+        bilinear = smooth.where(~outside, right)
+        given = {"right": right, "stays": mask, "bilinear": bilinear}[way.value]
+        wrong = (given != right) & ~outside
 
         # The window of a quarter of the side with the most wrong or border pixels.
         side = mask.shape[-1] // 4
@@ -215,7 +199,7 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
         whole = overlay(moved, given)
         window = whole[top : top + side, left : left + side]
 
-        pictures = [to_rgb_array(moved), whole, window, error_map(moved, right, given)]
+        pictures = [rgb(moved), whole, window, error_map(moved, right, given)]
         titles = ["photo", "mask over photo", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
@@ -229,11 +213,11 @@ def explore_unet(photo: Tensor) -> Explorer:
 
     photo: uint8 (3, H, W), to lay the receptive field on.
     """
-    depth = _slider("Depth", 1, 5, 4)
-    width = _choice([4, 8, 16, 24, 32, 48, 64], "Channels at full size", 16)
-    kernel = _choice([1, 3, 5, 7], "Kernel", 3)
-    size = _choice([32, 64, 96, 128, 192, 256, 384, 512], "Input, px", 128)
-    batch = _choice([1, 2, 4, 8, 16, 32, 64], "Batch", 16)
+    depth = _slider("Depth", 1, 5, value=4)
+    width = _choice("Channels at full size", [4, 8, 16, 24, 32, 48, 64], value=16)
+    kernel = _choice("Kernel", [1, 3, 5, 7], value=3)
+    size = _choice("Input, px", [32, 64, 96, 128, 192, 256, 384, 512], value=128)
+    batch = _choice("Batch", [1, 2, 4, 8, 16, 32, 64], value=16)
 
     def draw() -> tuple[Figure, str]:
         plan = UNetPlan(size.value, width.value, depth.value, kernel.value)
@@ -253,10 +237,8 @@ def explore_unet(photo: Tensor) -> Explorer:
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
-    first_three = [*names, "none", "none"][:3]
-    runs = [
-        _choice(["none", *names], f"Run {k}", name) for k, name in enumerate(first_three, start=1)
-    ]
+    begin = [*names, "none", "none"][:3]
+    runs = [_choice(f"Run {k + 1}", ["none", *names], value=begin[k]) for k in range(3)]
     longest = max(len(history["val_loss"]) for history in histories.values())
     first = _slider("From epoch", 1, max(1, longest - 2))
 
@@ -265,9 +247,8 @@ def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
         lines = []
         for name in chosen:
             scores = histories[name]["val_miou"]
-            best = max(scores)
-            epoch = scores.index(best) + 1
-            lines.append(f"{name}: best validation mIoU {best:.3f}, epoch {epoch}")
+            epoch = int(np.argmax(scores)) + 1
+            lines.append(f"{name}: best validation mIoU {max(scores):.3f}, epoch {epoch}")
         shown = {name: histories[name] for name in chosen}
         return plot_history(shown, first=first.value), "; ".join(lines)
 
@@ -294,77 +275,52 @@ def explore_predictions(
     scores = {"mIoU": of_class.nanmean(dim=1)}
     scores |= {f"IoU of {name}": of_class[:, k] for k, name in enumerate(class_names)}
 
-    by = _choice(list(scores), "Sorted by")
+    by = _choice("Sorted by", list(scores))
     rank = _slider("Rank", 1, len(images))
-    shown_class = _choice(["all", *class_names], "Class")
-    least = _slider("Threshold", 0, 1, 0.5, step=0.05, kind=widgets.FloatSlider)
-    opacity = _slider("Opacity", 0, 1, 0.5, step=0.1, kind=widgets.FloatSlider)
+    shown_class = _choice("Class", ["all", *class_names])
+    least = _slider("Threshold", 0, 1, widgets.FloatSlider, value=0.5, step=0.05)
+    opacity = _slider("Opacity", 0, 1, widgets.FloatSlider, value=0.5, step=0.1)
 
     def draw() -> tuple[Figure, str]:
         order = scores[by.value].nan_to_num(2).argsort().tolist()  # images without the class last
         i = order[rank.value - 1]
-        values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
-        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; "
+        image, truth = images[i], masks[i]
 
         if shown_class.value == "all":
-            view = _view_of_all(masks[i], predictions[i], confidence[i], least.value)
-            errors = error_map(images[i], masks[i], predictions[i], class_colors)
+            probability, prediction, colors = confidence[i], predictions[i], class_colors
+            sure = probability >= least.value
+            shown = prediction.where(sure, IGNORE_INDEX)  # the rest is darkened
+            words = f"{sure.float().mean():.0%} of the pixels reach the threshold"
         else:
+            # One class against the rest, which is black: 1 where it is, or is found, 0 elsewhere.
             k = class_names.index(shown_class.value)
-            view = _view_of_class(masks[i], k, probabilities[i, k], least.value)
-            text += f"{shown_class.value} from {least.value:.2f}: "
-
-            # Found and not there: in the color of the class; missed: black.
-            found, true = view.prediction == k, view.truth == k
-            errors = error_map(images[i], masks[i], masks[i])
-            errors[found & ~true & (masks[i] != IGNORE_INDEX)] = to_rgb(class_colors[k])
-            errors[true & ~found] = 0
+            probability, colors = probabilities[i, k], ("black", class_colors[k])
+            truth = (truth == k).long().where(truth != IGNORE_INDEX, IGNORE_INDEX)
+            prediction = shown = (probability >= least.value).long()
+            words = f"{shown_class.value} from {least.value:.2f}: {_scores(prediction, truth)}"
 
         pictures = [
-            to_rgb_array(images[i]),
-            overlay(images[i], view.truth, opacity.value, class_colors),
-            overlay(images[i], view.prediction, opacity.value, class_colors),
-            errors,
-            to_rgb_array(view.probability.expand(3, -1, -1)),
+            rgb(image),
+            overlay(image, truth, opacity.value, colors),
+            overlay(image, shown, opacity.value, colors),
+            error_map(image, truth, prediction, colors),
+            rgb(probability.expand(3, -1, -1)),
         ]
-        titles = ["photo", "truth", "prediction", view.title, "probability"]
-        return plot_mosaic([pictures], [titles], class_names, class_colors), text + view.text
+        errors = "errors" if shown_class.value == "all" else "false, missed (black)"
+        titles = ["photo", "truth", "prediction", errors, "probability"]
+
+        values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
+        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {words}"
+        return plot_mosaic([pictures], [titles], class_names, class_colors), text
 
     return Explorer([by, rank, shown_class, least, opacity], draw)
 
 
-class View(NamedTuple):
-    """What `explore_predictions` shows of one image: masks, a map (H, W), and words."""
-
-    truth: Tensor
-    prediction: Tensor
-    probability: Tensor
-    title: str
-    text: str
-
-
-def _view_of_all(mask: Tensor, prediction: Tensor, confidence: Tensor, least: float) -> View:
-    """All classes; where the confidence is below the threshold, the photo is darkened."""
-    sure = confidence >= least
-    text = f"{sure.float().mean():.0%} of the pixels reach the threshold"
-    return View(mask, prediction.where(sure, IGNORE_INDEX), confidence, "errors", text)
-
-
-def _view_of_class(mask: Tensor, k: int, probability: Tensor, least: float) -> View:
-    """Class k against all others, found where its probability reaches the threshold."""
-    valid, found, true = mask != IGNORE_INDEX, probability >= least, mask == k
-
-    def ratio(part: Tensor, whole: Tensor) -> str:
-        return f"{part.sum() / whole.sum():.3f}" if whole.any() else "undefined"
-
-    hits = found & true
-    text = (
-        f"IoU {ratio(hits, (found | true) & valid)}, precision {ratio(hits, found & valid)},"
-        f" recall {ratio(hits, true)}"
-    )
-    everywhere = mask.new_full(mask.shape, k)
-    truth, prediction = (everywhere.where(part, IGNORE_INDEX) for part in (true, found))
-    return View(truth, prediction, probability, "false, missed (black)", text)
+def _scores(found: Tensor, truth: Tensor) -> str:
+    """IoU, precision and recall of class 1 against 0 in one image; NaN where there is none."""
+    matrix = ConfusionMatrix.of(found[None], truth[None], num_classes=2).matrix
+    hits, predicted, true = matrix[1, 1], matrix[:, 1].sum(), matrix[1].sum()
+    return f"IoU {iou(matrix)[1]:.3f}, precision {hits / predicted:.3f}, recall {hits / true:.3f}"
 
 
 def explore_features(
@@ -390,8 +346,8 @@ def explore_features(
     skips |= {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
 
     which = _slider("Image", 1, len(images))
-    cut = _choice(list(skips), "Cut skip", list(skips)[-2])  # the saved picture shows a change
-    layer = _choice(list(layers), "Maps of")
+    cut = _choice("Cut skip", list(skips), value=list(skips)[-2])  # what is saved shows a change
+    layer = _choice("Maps of", list(layers))
     start = _slider("From channel", 1, 1)
 
     def draw() -> tuple[Figure, str]:
@@ -405,15 +361,14 @@ def explore_features(
         features = [_gray(channel) for channel in maps[first : first + SHOWN_MAPS]]
         numbers = [f"{layer.value}, channel {first + k}" for k in range(1, len(features) + 1)]
 
-        pictures = [to_rgb_array(image)]
+        pictures = [rgb(image)]
         pictures += [overlay(image, part, 0.5, class_colors) for part in (mask, whole, prediction)]
         pictures.append(error_map(image, whole, prediction, class_colors))
         titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
-        before, after = (
-            ConfusionMatrix.of(part[None], mask[None], num_classes=len(class_names)).iou()
-            for part in (whole, prediction)
-        )
+        both = torch.stack([whole, prediction]), torch.stack([mask, mask])
+        confusion = ConfusionMatrix.of(*both, num_classes=len(class_names))
+        before, after = iou(confusion.per_image)
         text = (
             f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
             f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
@@ -430,18 +385,17 @@ def _watch(
 ) -> tuple[Tensor, Tensor]:
     """A prediction (H, W), and the output of `watched`; `silenced` gets a skip of zeros."""
     kept: list[Tensor] = []
-    hooks = [watched.register_forward_hook(lambda _layer, _inputs, output: kept.append(output[0]))]
-    if silenced is not None:
-        hooks.append(
-            silenced.register_forward_pre_hook(
-                lambda _layer, inputs: (inputs[0], torch.zeros_like(inputs[1]))
-            )
-        )
-    try:
+
+    def keep(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        kept.append(output[0])
+
+    def silence(_layer: nn.Module, inputs: tuple) -> tuple:
+        return inputs[0], torch.zeros_like(inputs[1])
+
+    # Leaving the block takes the hooks away.
+    cut = silenced.register_forward_pre_hook(silence) if silenced else nullcontext()
+    with watched.register_forward_hook(keep), cut:
         logits = predict_logits(model, image[None])
-    finally:
-        for hook in hooks:
-            hook.remove()
     return logits[0].argmax(dim=0), kept[0].cpu()
 
 
@@ -451,30 +405,21 @@ def _gray(channel: Tensor) -> np.ndarray:
     return ((channel - low) / (high - low).clamp(min=1e-6))[..., None].expand(-1, -1, 3).numpy()
 
 
-def _choice(options: Sequence, label: str, value: object = None) -> widgets.SelectionSlider:
+def _choice(label: str, options: Sequence, **more: Any) -> widgets.SelectionSlider:
     """One of several, the first if no value is given.
 
     (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)
     """
-    value = options[0] if value is None else value
     return widgets.SelectionSlider(
-        options=options, value=value, description=label, continuous_update=False
+        options=options, description=label, continuous_update=False, **more
     )
 
 
 def _slider(
-    label: str,
-    low: float,
-    high: float,
-    value: object = None,
-    step: float = 1,
-    kind: type[widgets.Widget] = widgets.IntSlider,
+    label: str, low: float, high: float, kind: type = widgets.IntSlider, **more: Any
 ) -> widgets.Widget:
     """A number that is passed on when the handle is let go; the lowest if no value is given."""
-    value = low if value is None else value
-    return kind(
-        min=low, max=high, value=value, step=step, description=label, continuous_update=False
-    )
+    return kind(min=low, max=high, description=label, continuous_update=False, **more)
 
 
 def plot_mosaic(
@@ -484,38 +429,35 @@ def plot_mosaic(
     class_colors: Colors = COLORS,
     side: float = 1.6,
 ) -> Figure:
-    """Rows of pictures, float (H, W, 3) in 0..1, under their titles; drawn as one, which is fast.
+    """Rows of pictures, float (H, W, 3) in 0..1, under their titles, in one plot, which is fast.
 
-    Pictures are enlarged, pixel by pixel, to the size of the first.
+    Pictures are enlarged to the size of the first.
 
     Args:
         titles: for each row; pictures beyond the last title have none.
         class_names, class_colors: for the legend.
         side: of a picture, in inches.
     """
-    height, width = pictures[0][0].shape[:2]
-    head, gap = round(0.13 * height), round(0.03 * width)
-    columns = max(map(len, pictures))
-    canvas = np.ones((len(pictures) * (height + head), columns * (width + gap) - gap, 3))
+    # A picture is 1 wide and `tall` high; a column has a gap beside it, a row a title above it.
+    tall = pictures[0][0].shape[0] / pictures[0][0].shape[1]
+    column, row = 1.03, 1.13 * tall
+    width, height = column * max(map(len, pictures)) - 0.03, row * len(pictures)
 
-    size = (side * canvas.shape[1] / width, side * canvas.shape[0] / height + 0.3)
-    figure = Figure(figsize=size, dpi=90)
-    ax = figure.add_axes((0, 0.3 / size[1], 1, 1 - 0.3 / size[1]))
+    foot = 0.3  # inches, for the legend
+    inches = side * width, side * height + foot
+    figure = Figure(figsize=inches, dpi=90)
+    ax = figure.add_axes((0, foot / inches[1], 1, 1 - foot / inches[1]))
 
-    for row, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
-        for column, (picture, name) in enumerate(zip(shown, names, strict=False)):
-            top, left = row * (height + head) + head, column * (width + gap)
+    for i, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
+        bottom = row * (i + 1)
+        for j, picture in enumerate(shown):
+            left = column * j
+            ax.imshow(picture.clip(0, 1), extent=(left, left + 1, bottom, bottom - tall))
+        for j, name in enumerate(names):
+            middle, top = column * j + 0.5, bottom - 1.02 * tall
+            ax.text(middle, top, name, ha="center", va="bottom", fontsize=9)
 
-            # The row and the column of the picture that each pixel of its place shows.
-            from_rows = np.arange(height) * picture.shape[0] // height
-            from_columns = np.arange(width) * picture.shape[1] // width
-            enlarged = picture[from_rows[:, None], from_columns]
-            canvas[top : top + height, left : left + width] = enlarged
-
-            middle = left + width / 2
-            ax.text(middle, top - 0.02 * height, name, ha="center", va="bottom", fontsize=9)
-
-    ax.imshow(canvas.clip(0, 1))
+    ax.set(xlim=(0, width), ylim=(height, 0))
     ax.set_axis_off()
     class_legend(figure, class_names, class_colors, place="lower center")
     return figure

@@ -220,7 +220,7 @@ def test_prediction_explorer_sorts_and_thresholds(predicted):
     assert "; 0% of the pixels" in text.value
 
     parts["Class"].value = "border"
-    assert "IoU 0.000, precision undefined, recall 0.000" in text.value
+    assert "IoU 0.000, precision nan, recall 0.000" in text.value
     parts["Threshold"].value = 0.5
     assert "IoU 1.000, precision 1.000, recall 1.000" in text.value
 
