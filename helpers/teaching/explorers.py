@@ -5,10 +5,9 @@ as it was when the cell ran is saved beside the controls, for readers without a 
 """
 
 import math
+import random
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -100,7 +99,8 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
 
     The border is the last of the dataset's classes, whatever its name.
     """
-    items = _one_of_each_breed_first([item for pairs in lists for item in _items(pairs)])
+    items = [item for pairs in lists for item in _items(pairs)]
+    random.Random(0).shuffle(items)  # so that a page shows several breeds
     border = lists[0].class_names[-1].capitalize()
     top = int(max(item.percent for item in items)) + 1
     split = _choice("List", ["all", *(pairs.split for pairs in lists)])
@@ -142,17 +142,6 @@ def _items(pairs: Pairs) -> list[Item]:
         Item(image, mask, name, name.rsplit("_", 1)[0], pairs.split, percent)
         for image, mask, name, percent in columns
     ]
-
-
-def _one_of_each_breed_first(items: list[Item]) -> list[Item]:
-    """In turns of one from each breed, so that the first page shows several breeds."""
-    turns: Counter[str] = Counter()
-
-    def turn(item: Item) -> int:
-        turns[item.breed] += 1
-        return turns[item.breed]
-
-    return sorted(items, key=turn)
 
 
 def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
@@ -342,7 +331,7 @@ def explore_features(
     layers: dict[str, nn.Module] = {"stem": model.stem}
     layers |= {f"down {k}": layer for k, layer in enumerate(model.downs, start=1)}
     layers |= {f"up {k}": layer for k, layer in enumerate(model.ups, start=1)}
-    skips: dict[str, nn.Module | None] = {"none": None}
+    skips: dict[str, nn.Module] = {"none": nn.Identity()}  # no part of the network
     skips |= {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
 
     which = _slider("Image", 1, len(images))
@@ -353,7 +342,7 @@ def explore_features(
     def draw() -> tuple[Figure, str]:
         i = which.value - 1
         image, mask = images[i], masks[i]
-        whole, _ = _watch(model, inputs[i], model.stem)
+        whole, _ = _watch(model, inputs[i], model.stem, skips["none"])
         prediction, maps = _watch(model, inputs[i], layers[layer.value], skips[cut.value])
 
         start.max = max(1, len(maps) - SHOWN_MAPS + 1)
@@ -381,7 +370,7 @@ def explore_features(
 
 
 def _watch(
-    model: nn.Module, image: Tensor, watched: nn.Module, silenced: nn.Module | None = None
+    model: nn.Module, image: Tensor, watched: nn.Module, silenced: nn.Module
 ) -> tuple[Tensor, Tensor]:
     """A prediction (H, W), and the output of `watched`; `silenced` gets a skip of zeros."""
     kept: list[Tensor] = []
@@ -393,8 +382,7 @@ def _watch(
         return inputs[0], torch.zeros_like(inputs[1])
 
     # Leaving the block takes the hooks away.
-    cut = silenced.register_forward_pre_hook(silence) if silenced else nullcontext()
-    with watched.register_forward_hook(keep), cut:
+    with watched.register_forward_hook(keep), silenced.register_forward_pre_hook(silence):
         logits = predict_logits(model, image[None])
     return logits[0].argmax(dim=0), kept[0].cpu()
 
@@ -434,14 +422,14 @@ def plot_mosaic(
     Pictures are enlarged to the size of the first.
 
     Args:
-        titles: for each row; pictures beyond the last title have none.
+        titles: for each row; the place of a picture beyond the last title stays white.
         class_names, class_colors: for the legend.
         side: of a picture, in inches.
     """
-    # A picture is 1 wide and `tall` high; a column has a gap beside it, a row a title above it.
+    # A picture is 1 wide and `tall` high; beside it there is a gap, and above it a title.
     tall = pictures[0][0].shape[0] / pictures[0][0].shape[1]
     column, row = 1.03, 1.13 * tall
-    width, height = column * max(map(len, pictures)) - 0.03, row * len(pictures)
+    width, height = column * max(map(len, pictures)), row * len(pictures)
 
     foot = 0.3  # inches, for the legend
     inches = side * width, side * height + foot
@@ -449,13 +437,10 @@ def plot_mosaic(
     ax = figure.add_axes((0, foot / inches[1], 1, 1 - foot / inches[1]))
 
     for i, (shown, names) in enumerate(zip(pictures, titles, strict=True)):
-        bottom = row * (i + 1)
-        for j, picture in enumerate(shown):
-            left = column * j
+        for j, (picture, name) in enumerate(zip(shown, names, strict=False)):
+            left, bottom = column * j, row * (i + 1)
             ax.imshow(picture.clip(0, 1), extent=(left, left + 1, bottom, bottom - tall))
-        for j, name in enumerate(names):
-            middle, top = column * j + 0.5, bottom - 1.02 * tall
-            ax.text(middle, top, name, ha="center", va="bottom", fontsize=9)
+            ax.text(left + 0.5, bottom - 1.02 * tall, name, ha="center", va="bottom", fontsize=9)
 
     ax.set(xlim=(0, width), ylim=(height, 0))
     ax.set_axis_off()

@@ -16,7 +16,7 @@ import nbformat
 OPTION = re.compile(r"^- \*\*([a-f])\*\* (.+)$", re.MULTILINE)
 ANSWER = re.compile(r"^- \*\*([a-f])\*\* (Right|Wrong)\. (.+)$", re.MULTILINE)
 QUESTION = re.compile(
-    r"^\*\*Question \d+\.\*\* (?P<text>.*?) (?P<how>Choose one\.|Choose all that apply\.)$"
+    r"^\*\*Question \d+\.\*\* (?P<text>.*? Choose (?:one|all that apply)\.)$"
     r"(?P<options>.*?)<details><summary>Answer</summary>(?P<answers>.*?)</details>",
     re.MULTILINE | re.DOTALL,
 )
@@ -33,16 +33,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """A question, how many answers to choose ("Choose one."), and its options."""
+    """A question, which ends in "Choose one." or "Choose all that apply.", and its options."""
 
     text: str
-    how: str
     options: list[Option]
-
-    @property
-    def right(self) -> int:
-        """How many options are right."""
-        return sum(option.right for option in self.options)
 
 
 def read_quiz(path: str | Path) -> list[Question]:
@@ -62,20 +56,18 @@ def read_quiz(path: str | Path) -> list[Question]:
 
 
 def _question(match: re.Match, path: Path) -> Question:
+    text, where = match["text"], f"{path}, {match['text']!r}"
     options = OPTION.findall(match["options"])
     answers = ANSWER.findall(match["answers"])
     if not options or [key for key, _ in options] != [key for key, *_ in answers]:
-        raise ValueError(
-            f"{path}, {match['text']!r}: each option needs an answer that begins with Right. or"
-            " Wrong."
-        )
+        raise ValueError(f"{where}: each option needs an answer that begins with Right. or Wrong.")
 
     pairs = zip(options, answers, strict=True)
-    found = [Option(text, verdict == "Right", why) for (_, text), (_, verdict, why) in pairs]
-    question = Question(match["text"], match["how"], found)
-    if not question.right or (question.right == 1) != (question.how == "Choose one."):
-        raise ValueError(f"{path}, {match['text']!r}: {match['how']} does not fit its answers")
-    return question
+    found = [Option(option, verdict == "Right", why) for (_, option), (_, verdict, why) in pairs]
+    right = sum(option.right for option in found)
+    if not right or (right == 1) != text.endswith("Choose one."):
+        raise ValueError(f"{where}: {right} right answers do not fit the question")
+    return Question(text, found)
 
 
 class Quiz(widgets.VBox):
@@ -92,7 +84,8 @@ def quiz(path: str | Path) -> Quiz:
 
 
 def _form(number: int, question: Question) -> widgets.VBox:
-    head = widgets.HTML(f"<b>Question {number}.</b> {_html(question.text)} {question.how}")
+    head = widgets.HTML(f"<b>Question {number}.</b> {_html(question.text)}")
+
     # Boxes for single answers, too: JupyterLab keeps the arrow keys of radio buttons for itself.
     boxes = [
         widgets.Checkbox(
@@ -102,6 +95,7 @@ def _form(number: int, question: Question) -> widgets.VBox:
     ]
     button = widgets.Button(description=f"Check {number}")
     feedback = widgets.HTML()
+    right = sum(option.right for option in question.options)
 
     def check(_button: widgets.Button) -> None:
         chosen = [option for option, box in zip(question.options, boxes, strict=True) if box.value]
@@ -112,7 +106,7 @@ def _form(number: int, question: Question) -> widgets.VBox:
         ]
         if not chosen:
             lines = ["Choose something first."]
-        elif all(option.right for option in chosen) and len(chosen) < question.right:
+        elif all(option.right for option in chosen) and len(chosen) < right:
             lines.append("There is more that is right.")
         feedback.value = "".join(f"<div>{line}</div>" for line in lines)
 

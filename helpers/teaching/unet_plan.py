@@ -1,28 +1,28 @@
-"""A U-Net on paper: what depth, width, kernel and input size mean, without building the network.
+"""A U-Net on paper: what a depth, a width, a kernel and an input size mean, before it is trained.
 
-Derived in notebook 03. Its tests compare every number with networks that are built and run.
+Derived in notebook 03. The tests compare every number with networks that are built and run.
 """
 
 from dataclasses import dataclass
 
+from helpers.model import UNet
 from helpers.visualization import to_rgb_array
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from torch import Tensor
+from torch import Tensor, nn
 
 DOWN_COLOR, UP_COLOR, SKIP_COLOR = "#56B4E9", "#009E73", "0.45"  # Okabe and Ito 2008
-BYTES = 4  # of a float32
 
 
 @dataclass(frozen=True)
 class UNetPlan:
-    """The numbers of a `helpers.model.UNet` with odd kernel size, for RGB and three classes.
+    """The numbers of a `helpers.model.UNet` with odd kernel size, for RGB images and three classes.
 
-    Level 0 is full resolution, level `depth` the bottleneck. Level i holds the encoder's block and,
-    but for the bottleneck, the step up to it and the decoder's block; level 0 also holds the head.
+    Level 0 is full resolution, level `depth` the bottleneck; level i holds the encoder's block and,
+    but for the bottleneck, the step up to it, the decoder's block and, at level 0, the head.
 
     Args:
         size: height and width of the input in pixels, divisible by 2**depth.
@@ -39,12 +39,11 @@ class UNetPlan:
     kernel: int = 3
 
     def __post_init__(self) -> None:
-        if min(self.size, self.base_channels, self.depth, self.kernel) < 1 or self.kernel % 2 == 0:
+        below_one = min(self.size, self.base_channels, self.depth, self.kernel) < 1
+        if below_one or self.kernel % 2 == 0 or self.size % 2**self.depth:
             raise ValueError(
-                f"size, channels and depth are at least 1, the kernel is odd, not {self}"
+                f"below 1, an even kernel, or a size that is not divisible by 2**depth: {self}"
             )
-        if self.size % 2**self.depth:
-            raise ValueError(f"size {self.size} is not divisible by 2**depth = {2**self.depth}")
 
     @property
     def channels(self) -> list[int]:
@@ -59,20 +58,20 @@ class UNetPlan:
     @property
     def parameters(self) -> list[int]:
         """Trainable numbers of each level."""
-        counts = []
-        inputs = 3
-        for c in self.channels:
-            counts.append(self._double_conv(inputs, c))
-            inputs = c
-        for level, c in enumerate(self.channels[:-1]):
-            step_up = 2 * 2 * (2 * c) * c + c  # a 2x2 kernel from 2c to c channels, and a bias
-            counts[level] += step_up + self._double_conv(2 * c, c)
-        counts[0] += 3 * self.base_channels + 3  # the head
-        return counts
+        with torch.device("meta"):  # shapes without memory
+            network = UNet(base_channels=self.base_channels, depth=self.depth)
 
-    def _double_conv(self, inputs: int, outputs: int) -> int:
-        """Two convolutions, and scale and shift of the two normalizations."""
-        return self.kernel**2 * (inputs + outputs) * outputs + 2 * 2 * outputs
+        def count(part: nn.Module) -> int:
+            """All numbers of a part, with the plan's kernel in place of each of 3x3."""
+            kernels = [p.numel() for p in part.parameters() if p.shape[2:] == (3, 3)]
+            wider = sum(kernels) * (self.kernel**2 - 9) // 9
+            return sum(p.numel() for p in part.parameters()) + wider
+
+        counts = [count(part) for part in (network.stem, *network.downs)]
+        for level, up in enumerate(reversed(network.ups)):
+            counts[level] += count(up)
+        counts[0] += count(network.head)
+        return counts
 
     @property
     def activations(self) -> list[int]:
@@ -82,30 +81,32 @@ class UNetPlan:
         tensor; of each pooling, the maxima and their positions (int64). The loss, and a few numbers
         per channel, are not counted.
         """
-        counts = []
-        for level, (c, size) in enumerate(zip(self.channels, self.sizes, strict=True)):
-            numbers = 4 * c * size**2  # the encoder's block: two convolutions, two normalizations
-            if level < self.depth:
-                numbers += 4 * c * size**2 + 2 * c * size**2  # the decoder's, and what it joined
-                numbers += (1 + 2) * c * (size // 2) ** 2  # maxima; a position takes twice as much
-            counts.append(BYTES * numbers)
-        counts[0] += BYTES * 3 * self.size**2  # the image
-        return counts
+        # A level's maps of c channels: four of them in each block, two in the concatenated tensor.
+        # The pooling leaves a quarter of the numbers, and a position takes the bytes of two.
+        maps = [4 * c * size**2 for c, size in zip(self.channels, self.sizes, strict=True)]
+        kept = [(4 + 4 + 2) * of_level + 3 * of_level // 4 for of_level in maps]
+        kept[-1] = 4 * maps[-1]  # the bottleneck is one block
+        kept[0] += 4 * 3 * self.size**2  # the image
+        return kept
 
     def receptive_interval(self, position: int) -> tuple[int, int]:
         """First and last input pixel, along one axis, that the logit at `position` depends on."""
         reach = self.kernel - 1  # of two convolutions, to each side
         low = high = position
+
+        # Back through the decoder, whose steps up halve the distances, to the bottleneck.
         for _ in range(self.depth):
             low, high = (low - reach) // 2, (high + reach) // 2
         low, high = low - reach, high + reach
+
+        # Back through the encoder: each pixel of a pooled map has seen two.
         for _ in range(self.depth):
             low, high = 2 * low - reach, 2 * high + 1 + reach
         return low, high
 
 
 def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
-    """The network to scale, what its middle pixel sees of a photo, and each level's costs.
+    """The network to scale, the middle pixel's receptive field on a photo, each level's costs.
 
     photo: RGB (3, size, size), uint8 or float in 0..1.
     """
@@ -117,39 +118,44 @@ def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
 
 
 def _draw_network(ax: Axes, plan: UNetPlan) -> None:
-    """A box for each level's maps on either side, as high as the maps, as wide as the channels."""
+    # Boxes go down and to the right, with a gap between them; the decoder mirrors the encoder.
     gap = 0.06 * plan.size
-    scale = 1.6 * plan.size / (2 * sum(plan.channels) - plan.channels[-1])  # width of one channel
-    wides = [scale * c for c in plan.channels]
-    width = 2 * sum(wides) - wides[-1] + 2 * plan.depth * gap
-    left = top = 0.0
+    sizes, channels = np.array(plan.sizes), np.array(plan.channels)
+    widths = channels * 1.6 * plan.size / (2 * channels.sum() - channels[-1])
+    tops = np.cumsum(sizes + gap) - sizes - gap
+    lefts = np.cumsum(widths + gap) - widths - gap
+    end = 2 * lefts[-1] + widths[-1]
+    mirrored = (end - lefts - widths)[:-1]
 
-    for level, (wide, high) in enumerate(zip(wides, plan.sizes, strict=True)):
-        ax.add_patch(Rectangle((left, top), wide, high, color=DOWN_COLOR))
-        text_top, place = top + high + gap / 2, "top"
-        if level < plan.depth:
-            # The decoder's box, mirrored, and the skip between the two.
-            mirrored, middle = width - left - wide, top + high / 2
-            ax.add_patch(Rectangle((mirrored, top), wide, high, color=UP_COLOR))
-            arrow = {"arrowstyle": "->", "color": SKIP_COLOR, "lw": 1}
-            ax.annotate("", (mirrored, middle), (left + wide, middle), arrowprops=arrow)
-            text_top, place = middle - gap / 4, "bottom"
-        label = f"{plan.channels[level]} x {high} x {high}"
-        ax.text(width / 2, text_top, label, ha="center", va=place, fontsize=7)
-        left, top = left + wide + gap, top + high + gap
+    ax.barh(tops, widths, sizes, lefts, align="edge", color=DOWN_COLOR)
+    ax.barh(tops[:-1], widths[:-1], sizes[:-1], mirrored, align="edge", color=UP_COLOR)
 
-    ax.set(xlim=(-gap, width + gap), ylim=(top + 2 * gap, -gap))
+    # A skip leads from the right side of a box to its mirror image.
+    arrow = {"arrowstyle": "->", "color": SKIP_COLOR, "lw": 1}
+    for left, right, y in zip(lefts + widths, mirrored, tops + sizes / 2, strict=False):
+        ax.annotate("", (right, y), (left, y), arrowprops=arrow)
+
+    # Above each skip, and below the bottleneck, how many maps of which size there are.
+    heights = tops + sizes / 2 - gap / 4
+    heights[-1] = tops[-1] + sizes[-1] + 2 * gap
+    for c, size, y in zip(plan.channels, plan.sizes, heights, strict=True):
+        ax.text(end / 2, y, f"{c} x {size} x {size}", ha="center", va="bottom", fontsize=7)
+
+    ax.set(xlim=(-gap, end + gap), ylim=(tops[-1] + sizes[-1] + 3 * gap, -gap))
     ax.set_axis_off()
     title = "Height: pixels, width: channels, to scale.\nBlue encodes, green decodes, gray skips."
     ax.set_title(title, fontsize=9)
 
 
 def _draw_field(ax: Axes, plan: UNetPlan, photo: np.ndarray) -> None:
-    low, high = plan.receptive_interval(plan.size // 2)
-    inside = np.zeros((plan.size, plan.size, 1), dtype=bool)
-    inside[max(low, 0) : high + 1, max(low, 0) : high + 1] = True
-    ax.imshow(np.where(inside, photo, 0.3 * photo))
-    ax.plot(plan.size // 2, plan.size // 2, "w+", ms=9, mew=1.5)
+    middle = plan.size // 2
+    low, high = plan.receptive_interval(middle)
+    shown = 0.3 * photo
+    inside = slice(max(low, 0), high + 1)
+    shown[inside, inside] = photo[inside, inside]
+
+    ax.imshow(shown)
+    ax.plot(middle, middle, "w+", ms=9, mew=1.5)
     ax.set(xticks=[0, plan.size - 1], yticks=[])
     ax.tick_params(labelsize=8)
     everything = " (everything)" if low <= 0 and high >= plan.size - 1 else ""
@@ -163,9 +169,10 @@ def _draw_costs(ax: Axes, plan: UNetPlan) -> None:
         (0.2, plan.activations, "0.75", "training memory"),
     ):
         ax.barh(rows + shift, np.array(values) / sum(values), 0.38, color=color, label=label)
+
+    ax.set(xlim=(0, 1), ylim=(plan.depth + 0.6, -0.6))
     ax.set_yticks(rows, [f"{size} px" for size in plan.sizes], fontsize=8)
     ax.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
-    ax.set(xlim=(0, 1), ylim=(plan.depth + 0.6, -0.6))
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title("Fraction of each level", fontsize=9)
     ax.legend(fontsize=7, frameon=False, loc="lower right" if plan.depth < 3 else "center right")

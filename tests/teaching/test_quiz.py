@@ -65,7 +65,7 @@ def test_every_notebook_has_a_question_for_each_objective(path):
 def test_reads_questions(tmp_path):
     one, two = read_quiz(write(tmp_path, TWO))
     options = [Option("2", True, "Two."), Option("3", False, "One `too` many.")]
-    assert one == Question("What is 1 + 1?", "Choose one.", options)
+    assert one == Question("What is 1 + 1? Choose one.", options)
     assert [option.right for option in two.options] == [True, False, True]
 
 
@@ -84,9 +84,9 @@ def test_a_bare_name_is_looked_for_here_and_in_the_series(tmp_path, monkeypatch)
     [
         ("- **b** Wrong. Odd.\n", "", "each option needs an answer"),
         ("Wrong. Odd.", "No. Odd.", "begins with Right. or Wrong."),
-        ("Choose all that apply.", "Choose one.", "does not fit"),
+        ("Choose all that apply.", "Choose one.", "do not fit"),
         ("Choose all that apply.", "", "can be read"),
-        ("Right. Two.", "Wrong. Two.", "does not fit"),
+        ("Right. Two.", "Wrong. Two.", "do not fit"),
     ],
 )
 def test_a_broken_quiz_is_named(tmp_path, old, new, message):
