@@ -11,10 +11,8 @@ container that holds nothing of value, and read answers that surprise you.
 
 import argparse
 import contextlib
-import json
 import re
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -27,13 +25,14 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 
-MISSING = "missing"
+MISSING, ERROR = "missing", "error"
+STOPPED = "KeyboardInterrupt: "  # what the time limit leaves in a cell
 
 # Run after each check: what it found, read from where answers do not usually reach.
 READ_VERDICT = """
-import json
+from IPython.display import display
 from helpers.teaching.checks.verdict import FOUND
-print(json.dumps(FOUND.pop({!r}, None)))
+display({{"application/json": FOUND.pop({!r}, None)}}, raw=True)
 """
 
 
@@ -115,71 +114,63 @@ def _put_in(official: NotebookNode, answers: dict[str, list[NotebookNode]]) -> N
         number = _number(cell)
         if cell.cell_type != "code" or _is(cell, "long") or _is(cell, "quiz"):
             continue
-        if not _is(cell, "exercise"):
-            cells.append(cell)
-        for own in answers.get(number, []) if _is(cell, "exercise") else []:
-            kind = "answer" if _is(own, "exercise") else "added"
-            about = {"exercise": number, "tags": [kind]}
-            cells.append(nbformat.v4.new_code_cell(own.source, metadata=about))
+        if _is(cell, "exercise"):
+            for own in answers.get(number, []):
+                cells.append(_cell(own.source, number, "answer" if _number(own) else "added"))
+            continue
+        cells.append(cell)
         if _is(cell, "check"):
-            about = {"exercise": number, "tags": ["verdict"]}
-            cells.append(nbformat.v4.new_code_cell(READ_VERDICT.format(number), metadata=about))
+            cells.append(_cell(READ_VERDICT.format(number), number, "verdict"))
     return nbformat.v4.new_notebook(cells=cells, metadata=official.metadata)
 
 
 def _run(notebook: NotebookNode, seconds_per_cell: int) -> dict[str, Result]:
     """Run a notebook and read what its checks found, by exercise."""
-    started: dict[int, float] = {}
-    stopped = []  # cells that reached the limit
-
-    def note_start(cell: NotebookNode, cell_index: int) -> None:
-        started[cell_index] = time.monotonic()
-
-    def note_end(cell: NotebookNode, cell_index: int, execute_reply: dict) -> None:
-        if time.monotonic() - started[cell_index] >= seconds_per_cell:
-            stopped.append(cell)
-
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             notebook,
             timeout=seconds_per_cell,
             interrupt_on_timeout=True,
             allow_errors=True,
-            on_cell_execute=note_start,
-            on_cell_executed=note_end,
             resources={"metadata": {"path": folder}},
         )
         with contextlib.suppress(DeadKernelError):  # what was checked until then counts
             client.execute()
 
-    for cell in stopped:
-        if not _number(cell):
+    by_number: dict[str, list[NotebookNode]] = {}
+    for cell in notebook.cells:
+        if not _number(cell) and STOPPED in map(_error, cell.outputs):
             raise ValueError(
                 f"a cell of the lesson itself took more than {seconds_per_cell} s: grade again"
                 f" with larger --seconds ({cell.source.splitlines()[0]})"
             )
-    return {
-        number: _result(number, [c for c in notebook.cells if _number(c) == number], stopped)
-        for number in filter(None, map(_number, notebook.cells))
-    }
+        by_number.setdefault(_number(cell), []).append(cell)
+    return {number: _result(number, cells) for number, cells in by_number.items() if number}
 
 
-def _result(number: str, cells: list[NotebookNode], stopped: list[NotebookNode]) -> Result:
+def _result(number: str, cells: list[NotebookNode]) -> Result:
     """What came of one exercise, from its cells: answer, check, verdict, and added ones."""
     judged = [cell for cell in cells if not _is(cell, "added")]  # those may be scratch
-    if any(cell in stopped for cell in judged):
+    errors = [error for cell in judged for error in map(_error, cell.outputs) if error]
+    if STOPPED in errors:
         return Result(number, WRONG, "It was stopped at the time limit.")
-
-    outputs = [output for cell in judged for output in cell.outputs]
-    errors = [output for output in outputs if output.output_type == "error"]
     if errors:
-        return Result(number, WRONG, f"{errors[0].ename}: {errors[0].evalue}")
+        return Result(number, WRONG, errors[0])
 
-    said = [
-        output.get("text", "") for cell in cells if _is(cell, "verdict") for output in cell.outputs
-    ]
-    found = json.loads(said[-1]) if said else None
-    return Result(number, *(found or (WRONG, "The check was not reached, or found nothing.")))
+    verdicts = [output for cell in cells if _is(cell, "verdict") for output in cell.outputs]
+    found = [o.data["application/json"] for o in verdicts if o.output_type == "display_data"]
+    return Result(number, *(found[0] if any(found) else (WRONG, "The check found nothing.")))
+
+
+def _cell(source: str, number: str, tag: str) -> NotebookNode:
+    about = {"exercise": number, "tags": [tag]}
+    return nbformat.v4.new_code_cell(source, metadata=about)
+
+
+def _error(output: NotebookNode) -> str:
+    """An output's error in one line, if it is one."""
+    is_error = output.output_type == "error"
+    return f"{output.ename}: {output.evalue}" if is_error else ""
 
 
 def _number(cell: NotebookNode) -> str:
@@ -190,33 +181,27 @@ def _is(cell: NotebookNode, tag: str) -> bool:
     return tag in cell.metadata.get("tags", [])
 
 
-def table(results: dict[str, list[Result] | str]) -> str:
-    """One line for each exercise, or for a notebook that could not be graded."""
+def table(results: dict[str, list[Result]]) -> str:
+    """One line for each exercise, and one for each notebook."""
     lines = []
     for name, rows in results.items():
-        if isinstance(rows, str):
-            lines.append(f"{name}  error  {rows}")
-            continue
         lines += [f"{name}  {row.exercise}  {row.state:<16} {row.text}".rstrip() for row in rows]
-        lines.append(f"{name}  {sum(row.state == RIGHT for row in rows)} of {len(rows)} right")
+        if rows[0].state != ERROR:
+            lines.append(f"{name}  {sum(row.state == RIGHT for row in rows)} of {len(rows)} right")
     return "\n".join(lines)
 
 
-def junit(results: dict[str, list[Result] | str]) -> ElementTree.ElementTree:
+def junit(results: dict[str, list[Result]]) -> ElementTree.ElementTree:
     """The same as JUnit XML: wrong and missing are failures, unanswered is skipped."""
+    kinds = {UNANSWERED: "skipped", ERROR: "error"}
     root = ElementTree.Element("testsuites")
     for name, rows in results.items():
         suite = ElementTree.SubElement(root, "testsuite", name=name)
-        if isinstance(rows, str):
-            case = ElementTree.SubElement(suite, "testcase", classname=name, name="notebook")
-            ElementTree.SubElement(case, "error", message=rows)
-            continue
         for row in rows:
             case = ElementTree.SubElement(suite, "testcase", classname=name, name=row.exercise)
-            if row.state == UNANSWERED:
-                ElementTree.SubElement(case, "skipped", message=row.state)
-            elif row.state != RIGHT:
-                ElementTree.SubElement(case, "failure", message=row.text or row.state)
+            if row.state != RIGHT:
+                kind = kinds.get(row.state, "failure")
+                ElementTree.SubElement(case, kind, message=row.text or row.state)
     return ElementTree.ElementTree(root)
 
 
@@ -238,13 +223,14 @@ def main(arguments: list[str] | None = None) -> None:
     if not files:
         parser.error("there is no notebook in " + ", ".join(map(str, options.paths)))
 
-    results: dict[str, list[Result] | str] = {}
+    results = {}
     for file in files:
         try:
-            results[str(file)] = grade(file, options.seconds)
+            found = grade(file, options.seconds)
         except ValueError as error:
-            results[str(file)] = str(error)
-        print(table({str(file): results[str(file)]}), flush=True)
+            found = [Result("notebook", ERROR, str(error))]
+        results[str(file)] = found
+        print(table({str(file): found}), flush=True)
     if options.junit:
         junit(results).write(options.junit, encoding="utf-8", xml_declaration=True)
 

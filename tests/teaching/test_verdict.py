@@ -1,7 +1,7 @@
 """What a check prints, remembers, and makes of strange answers."""
 
 from helpers.teaching.checks import verdict
-from helpers.teaching.checks.verdict import Hint, ask, ask_two, close, exercise, judge, number
+from helpers.teaching.checks.verdict import Hint, ask, ask_two, close, compare, exercise, number
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ import torch
 @exercise("99.1")
 def seven(answer) -> str:
     """Seven."""
-    judge(answer, 7, 0.5, {3: "That is three."}, "Count again.")
+    compare(number(answer), 7, {"That is three.": 3}, "Count again.", near=0.5)
     return "Lucky."
 
 

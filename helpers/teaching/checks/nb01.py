@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from helpers.data import Pairs
 from helpers.metrics import ConfusionMatrix
-from helpers.teaching.checks.verdict import Hint, ask, close, exercise, judge, refuse, tensor
+from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse, tensor
 
 import numpy as np
 import torch
@@ -15,16 +15,9 @@ from torch import Tensor
 def all_pet(guess: float, masks: Tensor) -> str:
     """The mIoU of "pet everywhere"."""
     fraction = (masks == 0).double().mean().item()
-    judge(
-        guess,
-        fraction / 3,
-        near=0.02,
-        causes={
-            fraction: "That is its accuracy. What is the IoU of the classes that it never predicts?"
-        },
-        otherwise="If every pixel is called pet, what is the intersection with the true pet, and"
-        " what the union?",
-    )
+    slips = {"That is its accuracy. What is the IoU of the other two classes?": fraction}
+    otherwise = "If all is called pet, what is the intersection with the true pet, what the union?"
+    compare(number(guess), fraction / 3, slips, otherwise, near=0.02)
     return f"It is {fraction / 3:.3f}."
 
 
@@ -36,10 +29,8 @@ def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
     refuse(labels.min() == 1, "Your labels begin at 1; class indices begin at 0.")
     mixed_up = labels.tolist() != (trimap - 1).tolist()
     refuse(mixed_up, "The three classes are mixed up: the order stays, pet first, border last.")
-    refuse(
-        labels.dtype != torch.int64,
-        f"The values are right. The type is {labels.dtype}; which does cross_entropy take?",
-    )
+    other = labels.dtype != torch.int64
+    refuse(other, f"The values are right. Does cross_entropy take the type {labels.dtype}?")
 
     for bad in (0, 4, 255):
         try:
@@ -57,16 +48,16 @@ def class_weights(function: Callable[[Tensor], Tensor]) -> str:
     """One weight for each class, so that all count alike."""
     for fractions in (torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.3, 0.6, 0.1])):
         weights = tensor(ask(function, fractions.clone()), (3,))
-        ratios, wanted = weights / weights.sum(), 1 / (3 * fractions)
-        if close(weights, wanted):
-            continue
-        refuse(close(ratios, fractions), "Frequent classes weigh most; it should be the reverse.")
-        refuse(
-            close(ratios, wanted / wanted.sum()),
-            "The ratios are right, the scale is not: over all pixels the weights average to"
-            f" {(weights * fractions).sum():.2f}.",
-        )
-        raise Hint("With twice the fraction, a class should have half the weight.")
+        wanted = 1 / (3 * fractions)
+        average = (weights * fractions).sum()  # over all pixels; it should be 1
+        slips = {
+            "Frequent classes weigh most; it should be the reverse.": fractions * weights.sum(),
+            f"The ratios are right, the scale is not: pixels weigh {average:.2f} on average.": (
+                wanted * average
+            ),
+        }
+        otherwise = "With twice the fraction, a class should have half the weight."
+        compare(weights, wanted, slips, otherwise)
     return "Each class now contributes the same total weight."
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import Hint, ask, ask_two, exercise, judge, refuse, tensor
+from helpers.teaching.checks.verdict import (
+    Hint,
+    ask,
+    ask_two,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
 
 import numpy as np
 import torch
@@ -23,14 +32,9 @@ VERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
 @exercise("02.1")
 def padding_share(guess: float) -> str:
     """The fraction of a letterboxed square that is padding."""
-    judge(
-        guess,
-        0.4,
-        near=1 / 128,  # whole rows of pixels: 51 of 128, or 52, are as right as 0.4
-        causes={0.6: "That is the fraction which is image."},
-        otherwise="After scaling, the longer side is 128 px. How long is the shorter one, and what"
-        " is left of the square?",
-    )
+    slips = {"That is the fraction which is image.": 0.6}
+    otherwise = "Scaled, the longer side is 128 px. How long is the shorter one, and what is left?"
+    compare(number(guess), 0.4, slips, otherwise, near=1 / 128)  # in whole rows, 51 or 52
     return "An image whose sides differ by a factor s fills 1/s of the square."
 
 
@@ -55,10 +59,8 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
     upside_down = any("upside down" in pair for pair in seen)
     refuse(upside_down, "Upside down is not left to right: which dimension is the width?")
     apart = {("mirrored", "as it is"), ("as it is", "mirrored")} & set(seen)
-    refuse(
-        len(apart) == 2,
-        "Sometimes one moves and the other does not: how often do you draw a random number?",
-    )
+    both = len(apart) == 2
+    refuse(both, "Sometimes only one of the two moves: how often do you draw a random number?")
     refuse(apart, "One of the two never moves along.")
 
     found = f"{seen.count(('mirrored', 'mirrored')) / len(seen):.0%} of 200 pairs were mirrored"
@@ -81,16 +83,14 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     answer = tensor(ask(function, mask.clone(), 16), (50, 70))
     invented = set(answer.unique().tolist()) - set(mask.unique().tolist())
     refuse(invented, "There are values that the mask did not have. Were class numbers averaged?")
-    unchanged = torch.equal(answer, mask)
-    refuse(unchanged, "The mask came back unchanged: does it go through the small size?")
-    refuse(
-        torch.equal(answer.byte(), resized(InterpolationMode.NEAREST)),
-        "Values are taken from the corner of each cell, so the mask shifts. Which mode is exact?",
-    )
-    refuse(
-        not torch.equal(answer.byte(), resized(InterpolationMode.NEAREST_EXACT)),
-        "That is not two resizes to the nearest value, down to size x size and back.",
-    )
+    slips = {
+        "The mask came back unchanged: does it go through the small size?": mask,
+        "The mask shifts: values are from the corner of each cell. Which mode is exact?": resized(
+            InterpolationMode.NEAREST
+        ),
+    }
+    otherwise = "That is not two resizes to the nearest value, down to size x size and back."
+    compare(answer, resized(InterpolationMode.NEAREST_EXACT), slips, otherwise)
     return "Score it against the original, and you have the ceiling of an input size."
 
 
@@ -107,19 +107,14 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
 
         # Which values came back, and how many pixels are padding.
         found, inside = set(boxed.unique().tolist()), boxed != IGNORE_INDEX
-        refuse(
-            1 in found,
-            "A mask of pet and border came back with background in it: by padding or averaging?",
-        )
+        refuse(1 in found, "The mask came back with background in it: by padding or averaging?")
         refuse(not found <= {0, 2, IGNORE_INDEX}, f"The mask came back with {sorted(found)}.")
         refuse(inside.all(), f"No pixel of the mask is {IGNORE_INDEX}: is the photo stretched?")
         scale = 64 / max(width, height)
         wanted = 64 * 64 - round(width * scale) * round(height * scale)
         padded = int((~inside).sum())
-        refuse(
-            abs(padded - wanted) > 64,
-            f"{padded} pixels are padding; with the aspect kept, {wanted} are.",
-        )
+        unlike = abs(padded - wanted) > 64
+        refuse(unlike, f"{padded} pixels are padding; with the aspect kept, {wanted} are.")
 
         # Where the photo lies.
         refuse(image[:, inside].float().std() < 30, "The photo does not lie where the mask lies.")
@@ -146,10 +141,8 @@ def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> 
         refuse(shared, f"{len(shared)} of 80 rows are in both parts: a leak.")
         refuse(missing, f"{len(missing)} of 80 rows are in neither part.")
         held = torch.bincount(breeds[val], minlength=10)
-        refuse(
-            (held != 2).any(),
-            f"Of a breed with 8 pairs, {held.min()} to {held.max()} are held out, in place of 2.",
-        )
+        found = f"{held.min()} to {held.max()}"
+        refuse((held != 2).any(), f"Of a breed with 8 pairs, {found} are held out, in place of 2.")
         refuse(rows(seed)[1] != val, "The same seed gave two splits: runs could not be compared.")
     refuse(rows(0) == rows(1), "Another seed gives the same split.")
     return "Disjoint, complete, balanced, and the same again with the same seed."

@@ -6,7 +6,15 @@ from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
 from helpers.losses import cross_entropy
-from helpers.teaching.checks.verdict import Unanswered, ask, close, exercise, judge, number, refuse
+from helpers.teaching.checks.verdict import (
+    Unanswered,
+    ask,
+    close,
+    compare,
+    exercise,
+    number,
+    refuse,
+)
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +38,10 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
         # First what it returns, then what it did to the weights.
         graph = isinstance(answer, Tensor) and answer.requires_grad
         refuse(graph, "Your tensor keeps the whole graph in memory. How do you get the number?")
-        softmax_twice = close(number(answer), cross_entropy(logits.softmax(dim=1), masks).item())
-        refuse(softmax_twice, "The loss is that of a softmax too many: cross_entropy takes logits.")
-        refuse(
-            not close(number(answer), loss.item()),
-            f"The loss of step {k + 1} is {number(answer):.4f}, and should be {loss.item():.4f}.",
-        )
+        twice = cross_entropy(logits.softmax(dim=1), masks).item()
+        slips = {"The loss is that of a softmax too many: cross_entropy takes logits.": twice}
+        found = f"The loss of step {k + 1} is {number(answer):.4f}"
+        compare(number(answer), loss.item(), slips, f"{found}, and should be {loss.item():.4f}.")
         refuse(not moved(mine, model).any(), "The loss is right, and the weights did not change.")
         causes = [
             "The first step is not the one asked for: are loss, backward and step in this order?",
@@ -48,15 +54,14 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
 @exercise("04.2")
 def first_loss(guess: float) -> str:
     """The first loss of a network that knows nothing."""
-    logarithm = "Right idea, another logarithm: cross-entropy takes the natural one."
-    causes = {
-        math.log(3): "That is for three classes.",
-        1 / 37: "That is the probability of each class. The loss is minus its logarithm.",
-        math.log2(37): logarithm,
-        math.log10(37): logarithm,
+    slips = {
+        "That is for three classes.": math.log(3),
+        "That is the probability of each class. The loss is minus its logarithm.": 1 / 37,
+        "Right idea, another logarithm: cross-entropy takes the natural one.": math.log2(37),
+        "Right idea, but cross-entropy takes the natural logarithm.": math.log10(37),
     }
     otherwise = "Which probability does the true class get, if nothing is known about 37 classes?"
-    judge(guess, math.log(37), 0.02, causes, otherwise)
+    compare(number(guess), math.log(37), slips, otherwise, near=0.02)
     return "The truth does not matter, only the number of classes."
 
 
@@ -68,13 +73,13 @@ def best_epoch(function: Callable[[dict[str, list[float]]], int]) -> str:
         "val_loss": [1.1, 0.7, 0.9, 1.0, 1.2],
         "val_miou": [0.30, 0.50, 0.55, 0.60, 0.58],
     }
-    causes = {
-        3.0: "Lists count from 0, epochs from 1.",
-        2.0: "That epoch has the lowest validation loss. Kept is the best validation mIoU.",
-        5.0: "That is the last epoch, or the one with the lowest training loss.",
+    slips = {
+        "Lists count from 0, epochs from 1.": 3,
+        "That epoch has the lowest validation loss. Kept is the best validation mIoU.": 2,
+        "That is the last epoch, or the one with the lowest training loss.": 5,
     }
     otherwise = "That is not the epoch with the best validation mIoU."
-    judge(ask(function, copy.deepcopy(history)), 4, 0, causes, otherwise)
+    compare(number(ask(function, copy.deepcopy(history))), 4, slips, otherwise)
     return "It is chosen by validation, and nothing else."
 
 
@@ -108,18 +113,13 @@ def accumulated_step(
     refuse(not got.any(), "The weights did not change.")
     most, held = max(sizes), len(images) // 4
     refuse(most > held, f"The network saw {most} images at once, and holds {held}.")
-    too_long = close(got, of_means, 1e-4)
-    refuse(too_long, "The step is too long: gradients add up; the mean is over the whole batch.")
-    refuse(
-        close(got, of_means / 4, 1e-4),
-        "It is the step of the mean of the parts' means. Two of these images are ignored, but for"
-        " a row: how many pixels does each part count?",
-    )
-    refuse(
-        not close(got, step_of(lambda network: cross_entropy(network(images), masks)), 1e-4),
-        "The step is not that of the whole batch. When are gradients cleared, and how often do"
-        " weights move?",
-    )
+    slips = {
+        "The step is too long: gradients add up; the mean is over the whole batch.": of_means,
+        "A mean of the parts' means: how many pixels that count has each part?": of_means / 4,
+    }
+    otherwise = "Not the step of the batch. When are gradients cleared? And how often do weights move?"
+    whole = step_of(lambda network: cross_entropy(network(images), masks))
+    compare(got, whole, slips, otherwise, near=1e-4)
     return "The same step as with the whole batch, in a quarter of the memory."
 
 

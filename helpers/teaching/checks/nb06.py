@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import ask, close, exercise, judge, refuse, tensor
+from helpers.teaching.checks.verdict import ask, compare, exercise, number, refuse, tensor
 
 import torch
 from torch import Tensor
@@ -12,15 +12,12 @@ from torch import Tensor
 @exercise("06.1")
 def calibration_part(guess: float) -> str:
     """One bin's part of the expected calibration error."""
-    causes = {
-        0.12: "That is how far the bin is off. It holds a quarter of the pixels.",
-        -0.03: "The sign does not matter: distances must not cancel.",
+    slips = {
+        "That is how far the bin is off. It holds a quarter of the pixels.": 0.12,
+        "The sign does not matter: distances must not cancel.": -0.03,
     }
-    otherwise = (
-        "How far is the bin's confidence from its fraction of right pixels, and what fraction of"
-        " all pixels is in it?"
-    )
-    judge(guess, 0.03, 1e-3, causes, otherwise)
+    otherwise = "How far is its confidence from what is right, and how much of all is in the bin?"
+    compare(number(guess), 0.03, slips, otherwise, near=1e-3)
     return "A bin's distance counts by the fraction of pixels that fall into it."
 
 
@@ -31,13 +28,12 @@ def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     prediction = torch.tensor([[[0, 2, 2, 1], [1, 0, 1, 0]]])
     errors = tensor(ask(function, prediction.clone(), target.clone()), (1, 2, 4)).bool()
     wanted = (prediction != target) & (target != IGNORE_INDEX)
-    refuse(torch.equal(errors, ~wanted), "True and False are swapped: errors should be True.")
-    ignored = torch.equal(errors, prediction != target)
-    refuse(ignored, "A pixel that is to be ignored is called an error.")
-    refuse(
-        not torch.equal(errors, wanted),
-        f"It marks {int(errors.sum())} pixels of the example; {int(wanted.sum())} are wrong.",
-    )
+    slips = {
+        "True and False are swapped: errors should be True.": ~wanted,
+        "A pixel that is to be ignored is called an error.": prediction != target,
+    }
+    marked = f"It marks {int(errors.sum())} pixels of the example"
+    compare(errors, wanted, slips, f"{marked}; {int(wanted.sum())} are wrong.")
     return "Errors only, and none where there is no label."
 
 
@@ -59,14 +55,12 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
     refuse(result[10, 3] != 1, "A single border pixel, far from everything, is still there.")
     wrong_one = (result[2:8, 11:15] == 0).any() and (result[3:7, 3:7] == 1).any()
     refuse(wrong_one, "The wrong piece was kept: pet and border together make a piece.")
-    refuse(
-        not torch.equal(result, cleaned),
-        "The largest piece stays as it is, border included; all else becomes background.",
-    )
+    otherwise = "The largest piece stays as it is, border included; all else becomes background."
+    compare(result, cleaned, {}, otherwise)
 
     empty = torch.ones(4, 4, dtype=torch.int64)
-    kept = torch.equal(torch.as_tensor(ask(function, empty.clone())), empty)
-    refuse(not kept, "A prediction that is all background should stay so.")
+    otherwise = "A prediction that is all background should stay so."
+    compare(ask(function, empty.clone()), empty, {}, otherwise)
     return "Whether it helps, only the validation pairs can say."
 
 
@@ -79,14 +73,11 @@ def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) 
     found = tensor(ask(function, confidence, prediction, target, 0.95), (2,))
     wrong = (prediction != target).float()
     both = (confidence > 0.95) * wrong
-    all_wrong = close(found, wrong.mean(dim=(1, 2)))
-    refuse(all_wrong, "These are all wrong pixels. Which of them was the network sure of?")
-    refuse(
-        close(found, both.sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))),
-        "That is a fraction of an image's errors; asked is the fraction of all its pixels.",
-    )
-    refuse(
-        not close(found, both.mean(dim=(1, 2))),
-        "Asked is one fraction for each image, of pixels that are both sure and wrong.",
-    )
+    per_error = both.sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))
+    slips = {
+        "These are all wrong pixels. Which was the network sure of?": wrong.mean(dim=(1, 2)),
+        "That is a fraction of the errors; asked is the fraction of all its pixels.": per_error,
+    }
+    otherwise = "Asked is one fraction for each image, of pixels that are both sure and wrong."
+    compare(found, both.mean(dim=(1, 2)), slips, otherwise)
     return "Now rank your images by it."

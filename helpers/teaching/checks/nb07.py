@@ -7,28 +7,19 @@ from statistics import mean
 from typing import Any
 
 from helpers.studies.experiments import Experiment
-from helpers.teaching.checks.verdict import (
-    Hint,
-    ask,
-    ask_two,
-    close,
-    exercise,
-    judge,
-    number,
-    refuse,
-)
+from helpers.teaching.checks.verdict import ask, ask_two, close, compare, exercise, number, refuse
 
 
 @exercise("07.1")
 def spread_of_difference(guess: float) -> str:
     """The standard deviation of the difference of two runs."""
-    causes = {
-        0.01: "That is the deviation of one run. Both runs had luck of their own.",
-        0.02: "Deviations do not add up; variances do.",
-        0.0: "That is the mean difference. How far from it are single differences?",
+    slips = {
+        "That is the deviation of one run. Both runs had luck of their own.": 0.01,
+        "Deviations do not add up; variances do.": 0.02,
+        "That is the mean difference. How far from it are single differences?": 0,
     }
     otherwise = "The variance of a difference of independent numbers is the sum of their variances."
-    judge(guess, 0.01 * 2**0.5, 3e-4, causes, otherwise)
+    compare(number(guess), 0.01 * 2**0.5, slips, otherwise, near=3e-4)
     return "So a difference of single runs is noisier than either run."
 
 
@@ -41,15 +32,11 @@ def effect_of(
     result = ask_two(function, [*scores], [*baseline], luck, what="the effect, its standard error")
     effect, error = map(number, result)
     wanted = mean(scores) - mean(baseline)
-    reverse = close(effect, -wanted)
-    refuse(reverse, "The sign is the other way around: a higher score is a positive effect.")
-    refuse(not close(effect, wanted), "The effect is the difference of two means.")
-    single = close(error, luck * 2**0.5)
-    refuse(single, "That is the error for single runs. With more runs, a mean gets more certain.")
-    refuse(
-        not close(error, luck * (1 / 4 + 1 / 2) ** 0.5),
-        "Each mean has the variance luck**2 / n, with its own n; the variances add up.",
-    )
+    slips = {"The sign is the other way around: a higher score is a positive effect.": -wanted}
+    compare(effect, wanted, slips, "The effect is the difference of two means.")
+    single = "That is the error for single runs. With more runs, a mean gets more certain."
+    otherwise = "Each mean has the variance luck**2 / n, with its own n; the variances add up."
+    compare(error, luck * (1 / 4 + 1 / 2) ** 0.5, {single: luck * 2**0.5}, otherwise)
     return "With more seeds the error shrinks, slowly."
 
 
@@ -59,13 +46,11 @@ def seeds_needed(function: Callable[[float, float], int]) -> str:
     for effect, luck in ((0.010, 0.010), (0.020, 0.007), (0.005, 0.012)):
         n, exact = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
         wanted = math.ceil(exact - 1e-6)
-        if n == wanted:
-            continue
-        half = n == math.ceil(exact / 2)
-        refuse(half, "That many are enough for the error of one mean. Both settings have luck.")
-        refuse(close(n, exact), f"{n:.2f} seeds cannot be run: which way do you round?")
+        half = "That many are enough for the error of one mean. Both settings have luck."
+        slips = {half: math.ceil(exact / 2), f"{n:.2f} seeds? Which way do you round?": exact}
         cause = "too few" if n < wanted else "more than it takes"
-        raise Hint(f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds are {cause}.")
+        otherwise = f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds are {cause}."
+        compare(n, wanted, slips, otherwise)
     return "To prove half the effect, you need four times the runs."
 
 

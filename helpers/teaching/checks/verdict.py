@@ -1,7 +1,7 @@
 """What a check finds: right, not yet (with a hint), or not answered yet."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -96,17 +96,22 @@ def number(answer: Any) -> float:
     return float(answer)
 
 
-def judge(answer: Any, right: float, near: float, causes: dict[float, str], otherwise: str) -> None:
-    """Compare an answer with a number, and with wrong ones whose cause is known.
+def compare(
+    answer: Tensor | float,
+    right: Tensor | float,
+    slips: Mapping[str, Tensor | float],
+    otherwise: str,
+    near: float = 1e-5,
+) -> None:
+    """Raise `Hint` for an answer that differs from what is right.
 
     Args:
-        near: how far the answer may be from the right number.
-        causes: a hint for each wrong number. otherwise: the hint for all others.
+        slips: hints, each with the wrong answer that it explains. otherwise: the hint for others.
+        near: how far a number may be from another one to count as the same.
     """
-    answer = number(answer)
-    if not abs(answer - right) <= near:  # NaN is not near anything
-        for wrong, hint in causes.items():
-            refuse(abs(answer - wrong) <= near, hint)
+    if not close(answer, right, near):
+        for hint, wrong in slips.items():
+            refuse(close(answer, wrong, near), hint)
         raise Hint(otherwise)
 
 
@@ -119,8 +124,7 @@ def tensor(answer: Any, shape: tuple[int, ...]) -> Tensor:
     return answer
 
 
-def close(a: Tensor | float, b: Tensor | float, tolerance: float = 1e-5) -> bool:
-    """Whether two results agree, NaN with NaN."""
+def close(a: Tensor | float, b: Tensor | float, near: float = 1e-5) -> bool:
+    """Whether two results have one shape and differ by at most `near`, NaN with NaN."""
     a, b = torch.as_tensor(a).double(), torch.as_tensor(b).double()
-    same_shape = a.shape == b.shape
-    return same_shape and torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
+    return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=near, equal_nan=True)
