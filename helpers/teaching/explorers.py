@@ -233,12 +233,12 @@ def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
 
     def draw() -> tuple[Figure, str]:
         chosen = [control.value for control in runs if control.value != "none"] or names[:1]
+        shown = {name: histories[name] for name in chosen}  # one that is chosen twice, once
         lines = []
-        for name in chosen:
-            scores = histories[name]["val_miou"]
+        for name, history in shown.items():
+            scores = history["val_miou"]
             epoch = int(np.argmax(scores)) + 1
             lines.append(f"{name}: best validation mIoU {max(scores):.3f}, epoch {epoch}")
-        shown = {name: histories[name] for name in chosen}
         return plot_history(shown, first=first.value), "; ".join(lines)
 
     return Explorer([*runs, first], draw)

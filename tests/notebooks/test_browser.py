@@ -43,12 +43,15 @@ model, _ = load_model("synthetic")
 probabilities = predict(model, normalize(images))
 fall = {"train_loss": [1.0, 0.6, 0.5, 0.3, 0.2], "val_loss": [0.9, 0.7, 0.5, 0.6, 0.4]}
 rise = {"val_miou": [0.2, 0.4, 0.6, 0.5, 0.7], "learning_rate": [0.1] * 5, "seconds": [1.0] * 5}
-worse = {key: [0.9 * value for value in values] for key, values in (fall | rise).items()}
+runs = {
+    name: {key: [factor * value for value in values] for key, values in (fall | rise).items()}
+    for name, factor in (("first", 1), ("second", 0.9), ("third", 0.8))
+}
 """,
     "explore_dataset(trainval, test)",
     "explore_augmentation(images[0], masks[0])",
     "explore_unet(images[0])",
-    'explore_runs({"first": fall | rise, "second": worse})',
+    "explore_runs(runs)",
     "explore_predictions(images, masks.long(), probabilities, names)",
     "explore_features(model, normalize(images), images, masks.long())",
     'quiz("05_measure_iou_and_accuracy.ipynb")',

@@ -209,6 +209,8 @@ def test_unet_designer_says_the_plan():
 def test_runs_explorer_names_the_best_epoch():
     explorer = explorers.explore_runs({"a": HISTORY, "b": HISTORY})
     assert explorer.text.value.startswith("a: best validation mIoU 0.500, epoch 2; b: ")
+    explorer.controls["Run 3"].value = "a"
+    assert explorer.text.value.count("a: best") == 1, "a run that is chosen twice is named once"
 
 
 def test_prediction_explorer_sorts_and_thresholds(predicted):
