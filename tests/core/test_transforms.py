@@ -114,15 +114,22 @@ class TestAugmentation:
         checks = gray.clone()
         checks[:, ::2] = 60
         red = torch.tensor([160, 60, 60], dtype=torch.uint8)[:, None, None].expand(3, 8, 8)
-        brightness, contrast, hue = [], [], []
+        half = red // 2  # dark red rows and bright gray ones
+        half[:, ::2] = 150
+        brightness, contrast, saturation, hue = [], [], [], []
         for _ in range(20):
             moved = [self.moved(image, gray[0], slice(2, 3))[0].float() for image in (gray, checks)]
             brightness.append(moved[0].mean().item() / 100)
             contrast.append((moved[1].std() / moved[1].mean()).item())
             of_red = self.moved(red, gray[0], slice(2, 3))[0][:, 0, 0].tolist()
             hue.append(of_red[1] - of_red[2])  # green and blue are equal in a pure red
+            new = self.moved(half, gray[0], slice(2, 3))[0].float()
+            of_red, of_gray = new[:, 1, 0], new[:, 0, 0]
+            apart = (of_gray - of_red) @ torch.tensor([0.299, 0.587, 0.114])  # in luminance
+            saturation.append(((of_red.max() - of_red.min()) / apart).item())
         assert 0.69 < min(brightness) < 0.85 and 1.15 < max(brightness) < 1.31
         assert max(contrast) > 1.3 * min(contrast)
+        assert max(saturation) > 1.4 * min(saturation)
         assert min(hue) < -3 and max(hue) > 3
 
     def test_stays_within_its_stated_limits(self):
