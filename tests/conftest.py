@@ -26,7 +26,9 @@ def drawn(tmp_path_factory) -> PetFolder:
     for split in ("trainval", "test"):
         path = root / "oxford-iiit-pet" / "annotations" / f"{split}.txt"
         first = {line.split()[1]: line for line in reversed(path.read_text().splitlines())}
-        path.write_text("\n".join(sorted(first.values(), key=lambda line: int(line.split()[1]))) + "\n")
+        path.write_text(
+            "\n".join(sorted(first.values(), key=lambda line: int(line.split()[1]))) + "\n"
+        )
     return find_dataset(root)
 
 
