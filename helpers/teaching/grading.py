@@ -150,16 +150,17 @@ def _run(notebook: NotebookNode, seconds_per_cell: int) -> dict[str, Result]:
 
 def _result(number: str, cells: list[NotebookNode]) -> Result:
     """What came of one exercise, from its cells: answer, check, verdict, and added ones."""
-    judged = [cell for cell in cells if not _is(cell, "added")]  # those may be scratch
-    errors = [error for cell in judged for error in map(_error, cell.outputs) if error]
-    if STOPPED in errors:
-        return Result(number, WRONG, "It was stopped at the time limit.")
-    if errors:
-        return Result(number, WRONG, errors[0])
-
     verdicts = [output for cell in cells if _is(cell, "verdict") for output in cell.outputs]
     found = [o.data["application/json"] for o in verdicts if o.output_type == "display_data"]
-    return Result(number, *(found[0] if any(found) else (WRONG, "The check found nothing.")))
+    state, text = found[0] if any(found) else (WRONG, "The check found nothing.")
+
+    # A right answer may be followed by lines that fail, such as a use of what a long cell makes.
+    judged = [cell for cell in cells if not _is(cell, "added")]  # those may be scratch
+    errors = [error for cell in judged for error in map(_error, cell.outputs) if error]
+    if state != RIGHT and errors:
+        stopped = STOPPED in errors
+        return Result(number, WRONG, "It was stopped at the time limit." if stopped else errors[0])
+    return Result(number, state, text)
 
 
 def _cell(source: str, number: str, tag: str) -> NotebookNode:

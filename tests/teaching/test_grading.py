@@ -91,8 +91,8 @@ def test_says_what_became_of_each_answer(student, official, tmp_path, capsys, mo
 def test_cells_added_around_an_answer_are_tolerated_and_a_printed_line_is_no_verdict(
     student, official
 ):
-    # Right, with scratch below that fails, a comment in the check of one, and one deleted.
-    answer(student, 1).source = RIGHT_IOU
+    # Right, though a line and a cell below it fail, a comment in one check, and one deleted.
+    answer(student, 1).source = f"{RIGHT_IOU}\nprint(class_iou(what_a_long_cell_made))"
     answer(student, 2).source = 'print("Exercise 05.2: right.")\nconfusion = lambda *answers: 0'
     answer(student, 3).source = "accuracy = from_elsewhere()"
     answer(student, 4).source = "shifted_iou = 1 / 0"
@@ -108,12 +108,13 @@ def test_cells_added_around_an_answer_are_tolerated_and_a_printed_line_is_no_ver
 
 @pytest.mark.slow
 def test_a_limit_too_short_for_the_lesson_is_said(student, official):
+    """A lesson of one cell that sleeps, so that nothing is imported within the limit."""
     path = official / "05_measure.ipynb"
     lesson = nbformat.read(path, as_version=4)
-    lesson.cells.insert(2, cell("import time\ntime.sleep(60)"))
+    lesson.cells[1:] = [cell("import time\ntime.sleep(60)"), lesson.cells[2]]
     nbformat.write(lesson, path)
     with pytest.raises(ValueError, match="larger --seconds"):
-        graded(student, official, seconds_per_cell=20)
+        graded(student, official, seconds_per_cell=3)
 
 
 def test_a_notebook_of_the_first_edition_says_what_to_do(student, official):

@@ -117,9 +117,9 @@ def accumulated_step(
         "The step is too long: gradients add up; the mean is over the whole batch.": of_means,
         "A mean of the parts' means: how many pixels that count has each part?": of_means / 4,
     }
-    otherwise = "Not the step of the batch. When are gradients cleared? And how often do weights move?"
+    otherwise = "Not the step of the batch. When are gradients cleared, how often do weights move?"
     whole = step_of(lambda network: cross_entropy(network(images), masks))
-    compare(got, whole, slips, otherwise, near=1e-4)
+    compare(got, whole, slips, otherwise)
     return "The same step as with the whole batch, in a quarter of the memory."
 
 
