@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from helpers.files import home
+from helpers.teaching import SERIES
 from helpers.teaching.checks.verdict import RIGHT, UNANSWERED, WRONG
 
 import nbformat
@@ -63,7 +63,7 @@ def grade(path: Path, seconds_per_cell: int = 60, notebooks: Path | None = None)
             f"{path} cannot be read as a notebook ({type(error).__name__}): ask for it again"
         ) from error
 
-    official = _official(path, student, notebooks or home() / "notebooks")
+    official = _official(path, student, notebooks or SERIES)
     answers = _answers(student, official)
     results = _run(_put_in(official, answers), seconds_per_cell)
     numbers = [_number(cell) for cell in official.cells if _is(cell, "exercise")]

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.files import home
+from helpers.teaching import SERIES
 
 import ipywidgets as widgets
 import mistune
@@ -44,7 +44,7 @@ def read_quiz(path: str | Path) -> list[Question]:
 
     Raises ValueError that names the question whose options and answers do not fit together.
     """
-    path = Path(path) if Path(path).is_file() else home() / "notebooks" / path
+    path = Path(path) if Path(path).is_file() else SERIES / path
     cells = nbformat.read(path, as_version=4).cells
     texts = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     text = texts.partition("## Quiz\n")[2]

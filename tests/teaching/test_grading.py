@@ -71,7 +71,7 @@ def test_says_what_became_of_each_answer(student, official, tmp_path, capsys, mo
     del student.cells[10:]
     (tmp_path / "students").mkdir()
     nbformat.write(student, tmp_path / "students" / "ada.ipynb")
-    monkeypatch.setattr(grading, "home", lambda: tmp_path)
+    monkeypatch.setattr(grading, "SERIES", tmp_path / "notebooks")
     official.rename(tmp_path / "notebooks")
     main([str(tmp_path / "students"), "--junit", str(tmp_path / "report.xml"), "--seconds", "20"])
 

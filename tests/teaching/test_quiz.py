@@ -70,9 +70,9 @@ def test_reads_questions(tmp_path):
 
 
 def test_a_bare_name_is_looked_for_here_and_in_the_series(tmp_path, monkeypatch):
-    (tmp_path / "home" / "notebooks").mkdir(parents=True)
-    shutil.copy(write(tmp_path, TWO), tmp_path / "home" / "notebooks" / "series.ipynb")
-    monkeypatch.setenv("UNET_HOME", str(tmp_path / "home"))
+    (tmp_path / "series").mkdir()
+    shutil.copy(write(tmp_path, TWO), tmp_path / "series" / "series.ipynb")
+    monkeypatch.setattr("helpers.teaching.quiz.SERIES", tmp_path / "series")
     monkeypatch.chdir(tmp_path)
     assert len(read_quiz("quiz.ipynb")) == len(read_quiz("series.ipynb")) == 2
     with pytest.raises(FileNotFoundError, match="nowhere"):
