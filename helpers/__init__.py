@@ -1,15 +1,16 @@
 """The code that the notebooks of "U-Net, step by step" share. What to read, in this order:
 
 The walk of an image from file to score:
-    datasets/pets.py   where the pairs of photograph and trimap come from (notebook 01)
+    datasets/pets.py   where the pairs of photograph and trimap come from (notebook 01);
+                       beside it the synthetic pets, and the cache of decoded pairs
     transforms.py      resize, augment, normalize (02)
     data.py            decoded pairs, dataset, splits, loaders (02)
     model.py           the U-Net (03)
     losses.py          what training minimizes (04)
-    training.py        configuration, state, one epoch, the whole loop (04)
+    training.py        configuration, state, one epoch in mixed precision, the whole loop (04)
     checkpoint.py      what training leaves behind, and how it is read (04)
     inference.py       device, precision, evaluation, prediction (00, 04)
-    metrics.py         confusion matrix, IoU, Dice, accuracy (05)
+    metrics.py         confusion matrix, IoU, Dice, accuracy (05); add your own beside them
     visualization.py   figures of images, masks, predictions and training
     constants.py, files.py   small things that all of them use
 

@@ -133,5 +133,5 @@ class RunFolder:
         if self.folder is None:
             return
         if improved:
-            save_checkpoint(self.folder / "best.pt", best | self.about)
-        save_checkpoint(self.folder / "last.pt", state | self.about)
+            save_checkpoint(self.folder / "best.pt", self.about | best)
+        save_checkpoint(self.folder / "last.pt", self.about | state)

@@ -67,7 +67,7 @@ class Pairs:
 def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
     """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
 
-    Images are resized bilinearly with antialiasing, masks by nearest neighbor. The cache is keyed
+    Images are resized bilinearly with antialiasing, masks by NEAREST_EXACT. The cache is keyed
     by the names, sizes and times of the files that it was made from.
 
     Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache
@@ -106,13 +106,15 @@ class SegmentationDataset(Dataset):
     An item is an image, float32 (3, size, size), and its mask, int64 (size, size). Asked for
     several positions at once, as `make_loader` does, it gives a batch.
 
-    The random numbers of an augmentation depend on the seed, the epoch and the sample alone
-    (`set_epoch`): neither workers, nor the order, nor a training that is resumed changes them.
+    The random numbers of an augmentation depend on the seed, the epoch (`set_epoch`) and the
+    position in this dataset alone: neither workers, nor the order of batches, nor a training that
+    is resumed changes them. `fit` sets the epoch; a loop of your own must, or each pass is alike.
 
     Args:
         pairs: from `decode`, or your own.
         indices: the positions in `pairs` to use, all if None.
-        augment: changes an image and its mask, such as `default_augmentation()`.
+        augment: changes an image and its mask, uint8 both, and keeps their type and shape, such as
+            `default_augmentation()`.
     """
 
     def __init__(
@@ -134,15 +136,17 @@ class SegmentationDataset(Dataset):
 
     def batch(self, positions: Tensor | list[int] | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 3, size, size) and masks (N, size, size) of these positions (None: all)."""
-        chosen = self.indices if positions is None else self.indices[torch.as_tensor(positions)]
+        places = torch.arange(len(self)) if positions is None else torch.as_tensor(positions)
+        chosen = self.indices[places]
         images, masks = self.pairs.images[chosen], self.pairs.masks[chosen]
 
-        if self.augment is not None:
+        if self.augment is not None and len(places):
+            pairs = []
             with _augmenting():
-                for i, row in enumerate(chosen.tolist()):
-                    seed_random_numbers(mix(*self._key.tolist(), row))
-                    pair = tv_tensors.Image(images[i]), tv_tensors.Mask(masks[i])
-                    images[i], masks[i] = self.augment(*pair)
+                for place, image, mask in zip(places.tolist(), images, masks, strict=True):
+                    seed_random_numbers(mix(*self._key.tolist(), place))
+                    pairs.append(self.augment(tv_tensors.Image(image), tv_tensors.Mask(mask)))
+            images, masks = (torch.stack(part) for part in zip(*pairs, strict=True))
 
         return normalize(images), masks.long()
 
@@ -153,9 +157,9 @@ class SegmentationDataset(Dataset):
         images, masks = self.batch([position])
         return images[0], masks[0]
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
-        """A whole batch at once: a DataLoader asks for this, where it is there."""
-        return self.batch(positions)
+    def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, Tensor]]:
+        """Many items at once: a DataLoader asks for this, where it is there."""
+        return list(zip(*self.batch(positions), strict=True))
 
 
 class Splits(NamedTuple):
@@ -192,6 +196,8 @@ def make_loader(
 ) -> DataLoader:
     """Batches of images (N, 3, size, size) and masks (N, size, size); the last may be smaller.
 
+    Before each pass, `seed_epoch` chooses its order and its augmentation; `fit` calls it.
+
     No workers are needed, and none is the safe choice in notebooks: the arrays are decoded already.
     On a fast GPU a few workers keep up with the augmentation.
     """
@@ -200,7 +206,6 @@ def make_loader(
         batch_size=batch_size,
         shuffle=shuffle,
         num_workers=num_workers,
-        collate_fn=tuple,  # the dataset has made a batch already
         generator=torch.Generator().manual_seed(0),  # `fit` seeds it before each epoch
         pin_memory=torch.cuda.is_available(),
     )
@@ -211,6 +216,7 @@ def seed_epoch(loader: object, epoch: int, seed: int = 0) -> None:
 
     It concerns loaders from `make_loader`; of others, it seeds the generator if they have one. (One
     that has none draws its order from torch's global generator, whose state a checkpoint holds.)
+    It does not look into a Subset: choose samples by `SegmentationDataset(pairs, indices)`.
     """
     if isinstance(dataset := getattr(loader, "dataset", None), SegmentationDataset):
         dataset.set_epoch(epoch, seed)

@@ -105,7 +105,7 @@ def evaluate(
 
     if confusion is None:
         raise ValueError("there is nothing to evaluate on: the loader gives no batch")
-    return Evaluation(confusion, float(loss) / max(int(pixels), 1))
+    return Evaluation(confusion, float(loss / pixels))  # NaN if no pixel counts
 
 
 @torch.no_grad()

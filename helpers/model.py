@@ -102,14 +102,8 @@ class UNet(nn.Module):
             raise ValueError(
                 f"depth and base_channels must be at least 1, not {depth} and {base_channels}"
             )
-        self.config = {
-            "in_channels": in_channels,
-            "num_classes": num_classes,
-            "base_channels": base_channels,
-            "depth": depth,
-            "skips": skips,
-            "bilinear": bilinear,
-        }
+        sizes = {"in_channels": in_channels, "num_classes": num_classes, "depth": depth}
+        self.config = sizes | {"base_channels": base_channels, "skips": skips, "bilinear": bilinear}
         channels = [base_channels * 2**level for level in range(depth + 1)]
         self.stem = DoubleConv(in_channels, channels[0])
         self.downs = nn.ModuleList(Down(channels[i], channels[i + 1]) for i in range(depth))

@@ -64,8 +64,8 @@ class TrainingConfig:
 class TrainingState:
     """All that a run needs to go on as if it had not stopped. It saves and restores itself.
 
-    `history` holds one number an epoch of train_loss, val_loss, val_miou, learning_rate and
-    seconds; `best` the weights, on the CPU, of the epoch with the highest validation mIoU so far.
+    `history` holds what `fit` returns; `best` the weights, on the CPU, of the epoch with the
+    highest validation mIoU so far.
     """
 
     model: nn.Module
@@ -80,7 +80,7 @@ class TrainingState:
     def start(
         cls, model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
     ) -> "TrainingState":
-        """The state before the first of `steps` steps. Seeds all generators of random numbers."""
+        """The state before the first of `steps` steps. Seeds the generators of CPU and CUDA."""
         seed_random_numbers(config.seed)
         torch.cuda.manual_seed_all(config.seed)  # does nothing without CUDA
         rate, decay = config.learning_rate, config.weight_decay
@@ -134,6 +134,7 @@ class TrainingState:
 
         self.epoch, self.history, self.best = saved["epoch"], saved["history"], saved["best"]
         set_random_state(saved["random"])
+        # On fewer GPUs than before, those that are there.
         torch.cuda.set_rng_state_all(saved["random"]["cuda"][: torch.cuda.device_count()])
 
 
@@ -146,8 +147,14 @@ def train_one_epoch(
 ) -> float:
     """One pass over the training samples. Returns the mean loss of a sample.
 
-    It does not wait for the device between steps (a float16 scaler does). Arguments are those of
-    `fit`.
+    It does not wait for the device between steps (a float16 scaler does).
+
+    Args:
+        state: from `TrainingState.start`; its model, optimizer, schedule and scaler are moved on.
+        loader: batches of images (N, 3, H, W) and masks (N, H, W).
+        config: loss and clip_norm are used here.
+        precision: from `pick_precision`; None is float32.
+        after_step: see `fit`.
 
     Raises FloatingPointError, at the end of the pass, if a loss was not finite.
     """
@@ -214,8 +221,8 @@ def fit(
             written whole or not at all. Files of an earlier run there are renamed. None keeps
             nothing on disk.
         resume: go on from folder/last.pt, if there is one, as if training had not stopped.
-        about: what is to be kept with the weights, such as `helpers.data.describe(train, val)`; a
-            run goes on with the same only.
+        about: plain values that are kept with the weights, such as what
+            `helpers.data.describe(train, val)` gives; a run goes on with the same only.
         after_step: called with the model and the loss (on the device) after each step.
         interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the
             training early. Otherwise it is raised again, so that a script stops. Either way a line
@@ -223,11 +230,12 @@ def fit(
             epoch.
         progress: show a bar with the training loss and the validation mIoU.
 
-    Returns the history: for each finished epoch train_loss, val_loss, val_miou, learning_rate,
-    seconds.
+    Returns the history, for each finished epoch: train_loss (what `config.loss` minimizes, in
+    train() mode), val_loss (always the cross-entropy), val_miou, learning_rate (at its start),
+    seconds (with the validation).
 
-    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt of another
-    model, configuration or data, and where there is nothing to train or to validate on.
+    Raises FloatingPointError when the loss is not finite, ValueError for a last.pt with another
+    `about`, configuration or `model.config`, and where there is nothing to train or validate on.
     """
     config = config or TrainingConfig()
     if not len(train_loader) or not len(val_loader):
@@ -249,7 +257,7 @@ def fit(
         files.start()
 
     try:
-        for _ in _epochs(state, config.epochs, progress):
+        for _ in _epochs(state, config.epochs, progress):  # `record` counts them
             start, rate = time.perf_counter(), float(state.schedule.get_last_lr()[0])
             seed_epoch(train_loader, state.epoch + 1, config.seed)
 
@@ -286,7 +294,7 @@ def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
 def _settings(
     model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
 ) -> dict:
-    """What the numbers of a run depend on, as plain values."""
+    """What a run is compared with before it is resumed, as plain values."""
     settings = asdict(config)
     del settings["precision"]  # may change in a resumed run; "auto" would not say what it was
     return {

@@ -1,7 +1,8 @@
 """Figures of images, masks, predictions and training. Each function gives a matplotlib Figure.
 
 Images are RGB, uint8 in 0..255 or float in 0..1, (N, 3, H, W); masks are class indices (N, H, W).
-Names and colors of the classes come with a dataset or a checkpoint; the pets' are the default.
+Names and colors of the classes are the pets', unless those of your dataset (`Pairs.class_names`,
+`Pairs.class_colors`) or checkpoint are passed on.
 """
 
 from collections.abc import Sequence
@@ -135,7 +136,11 @@ def plot_history(
             left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
         right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
 
-    left.set(xlabel="epoch", ylabel="loss", title="Loss: training (dashed), validation (solid)")
+    left.set(
+        xlabel="epoch",
+        ylabel="loss",
+        title="Training loss (dashed), validation cross-entropy (solid)",
+    )
     right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
     if first == 1:
         right.set(ylim=(0, 1))

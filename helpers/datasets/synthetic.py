@@ -1,7 +1,7 @@
 """The synthetic pets: 407 pairs that a program drew, shipped as one archive in the official layout.
 
-The program is tests/benchmarks/drawing. The archive holds its output, so that everybody has the
-same bytes, whatever the system and the version of the libraries.
+The program is tests/benchmarks/drawing; `python tests/benchmarks/shipped.py archive` packs what it
+draws, so that everybody has the same bytes, whatever the system and the version of the libraries.
 """
 
 import hashlib

@@ -1,3 +1,5 @@
+from helpers.losses import LOSSES
+
 import pytest
 
 
@@ -7,3 +9,12 @@ def own_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNET_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_losses():
+    """Losses that a script adds do not stay."""
+    known = dict(LOSSES)
+    yield
+    LOSSES.clear()
+    LOSSES.update(known)

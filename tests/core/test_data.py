@@ -173,7 +173,7 @@ class TestDataset:
             assert torch.equal(some[1][1], pairs.masks[0].long())
             assert torch.equal(some.batch([1, 0])[1], pairs.masks[[0, 3]].long())
             assert torch.equal(some.batch()[1], pairs.masks[[3, 0]].long())
-            assert torch.equal(some.__getitems__([1])[1], pairs.masks[[0]].long())
+            assert torch.equal(some.batch([1])[1], pairs.masks[[0]].long())
 
     def test_augmentation_does_not_change_the_pairs(self, pairs):
         images, masks = pairs.images.clone(), pairs.masks.clone()
@@ -209,11 +209,22 @@ class TestRandomNumbers:
     def test_by_sample_and_not_by_order_or_neighbors(self, pairs):
         whole, images = self.augmented(pairs), pairs.images[:1].expand(12, -1, -1, -1)
         images_of = whole.batch()[0]
-        backwards = self.augmented(pairs, list(range(11, -1, -1))).batch()[0]
+        backwards = whole.batch(list(range(11, -1, -1)))[0]
         assert torch.equal(backwards.flip(0), images_of)
         assert torch.equal(whole[7][0], images_of[7])
         twins = self.augmented(Pairs("twins", pairs.names, images, pairs.masks)).batch()[0]
         assert not torch.equal(twins[0], twins[1])
+
+    def test_a_pair_that_is_shown_twice_an_epoch_is_augmented_in_two_ways(self, pairs):
+        twice = self.augmented(pairs, [3, 3]).batch()[0]
+        assert not torch.equal(twice[0], twice[1])
+
+    def test_an_augmentation_that_changes_the_type_is_refused(self, pairs):
+        def to_float(image, mask):
+            return image.float() / 255, mask
+
+        with pytest.raises(ValueError, match="uint8"):
+            SegmentationDataset(pairs, augment=to_float).batch()
 
     def test_all_generators_are_seeded_and_restored(self, pairs):
         def draw(image, mask):
@@ -257,7 +268,7 @@ class TestRandomNumbers:
 
     def test_workers_that_live_on_see_the_next_epoch(self, pairs):
         dataset = self.augmented(pairs)
-        loader = DataLoader(dataset, 12, num_workers=1, persistent_workers=True, collate_fn=tuple)
+        loader = DataLoader(dataset, 12, num_workers=1, persistent_workers=True)
         seen = []
         for epoch in (1, 2):
             dataset.set_epoch(epoch)

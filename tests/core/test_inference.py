@@ -84,7 +84,7 @@ class TestEvaluate:
     def test_pixels_that_are_all_ignored_have_no_loss(self):
         masks = torch.full((1, 4, 4), IGNORE_INDEX)
         scored = evaluate(Recorder(), [(torch.randn(1, 3, 4, 4), masks)])
-        assert scored.loss == 0 and math.isnan(scored.confusion.mean_iou())
+        assert math.isnan(scored.loss) and math.isnan(scored.confusion.mean_iou())
 
     def test_nothing_to_evaluate_on_is_refused(self, small):
         with pytest.raises(ValueError, match="gives no batch"):
