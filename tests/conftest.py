@@ -12,8 +12,19 @@ import pytest
 import torch
 
 matplotlib.use("Agg")
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes share the cores, and so do their kernels
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 COUNT = 74  # pairs: two of each breed, one for training and one for the test
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m "not slow" chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each notebook, run by nbval, is a slow test."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
