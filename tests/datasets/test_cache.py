@@ -1,8 +1,9 @@
 import errno
-import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 from helpers.datasets import cache
@@ -120,17 +121,30 @@ def test_an_unwritable_folder_is_named(drawn_copy, kept):
         cache_arrays(PairReader(drawn_copy, "test"), 32, kept)
 
 
+DECODE_SLOWLY = """
+import sys, time
+from pathlib import Path
+from helpers.datasets.cache import cache_arrays
+from helpers.datasets.pets import PairReader, find_dataset
+
+class Slow(PairReader):
+    def __getitem__(self, index):
+        time.sleep(0.2)
+        return super().__getitem__(index)
+
+cache_arrays(Slow(find_dataset(sys.argv[1]), "test"), 32, Path(sys.argv[2]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_what_a_killed_process_left_is_made_anew_and_swept_a_day_later(drawn, kept):
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_decode_slowly, args=(drawn, kept))
-    process.start()
+    process = subprocess.Popen([sys.executable, "-c", DECODE_SLOWLY, str(drawn.root), str(kept)])
     deadline = time.time() + 120
     while not list(kept.glob(".*.partial/images.npy")) and time.time() < deadline:
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     (partial,) = kept.iterdir()
     assert partial.suffix == ".partial"
 
@@ -141,14 +155,3 @@ def test_what_a_killed_process_left_is_made_anew_and_swept_a_day_later(drawn, ke
     os.utime(partial, (yesterday, yesterday))
     other = cache_arrays(PairReader(drawn, "test"), 16, kept)
     assert names(kept) == sorted([folder.name, other.name])
-
-
-def _decode_slowly(source, kept):
-    read = PairReader.__getitem__
-
-    def slow(self, index):
-        time.sleep(0.2)
-        return read(self, index)
-
-    PairReader.__getitem__ = slow
-    cache_arrays(PairReader(source, "test"), 32, kept)
