@@ -1,4 +1,8 @@
-"""Measures of segmentation quality, all from one confusion matrix. Derived in notebook 05."""
+"""Measures of segmentation quality, all from one confusion matrix. Derived in notebook 05.
+
+To add one, write it as a function of the matrix, below. `TrainingState.record` (training.py) notes
+what is to be seen after each epoch, `full_report` (studies/report.py) what goes into a record.
+"""
 
 from helpers.constants import IGNORE_INDEX
 
