@@ -1,7 +1,8 @@
 """Measures of segmentation quality, all from one confusion matrix. Derived in notebook 05.
 
-To add one, write it as a function of the matrix, below. `TrainingState.record` (training.py) notes
-what is to be seen after each epoch, `full_report` (studies/report.py) what goes into a record.
+To add one, write it as a function of the matrix, below. To follow it over the epochs, let
+`TrainingState.record` (training.py) note it, and `plot_history` (visualization.py) draw it. To
+report it, add it to `_scores` (studies/report.py) and to `ROWS` (studies/tables.py).
 """
 
 from helpers.constants import IGNORE_INDEX
