@@ -63,6 +63,7 @@ def test_a_dataset_of_ones_own(folder, drawn, capsys):
     assert told["model"](torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
     best = torch.load(folder / "runs" / "mine" / "best.pt", weights_only=True)
     assert best["class_names"] == ["cell", "background"]
+    assert (folder / "runs" / "mine" / "predictions.png").is_file()
     assert "{'cell': " in capsys.readouterr().out
 
 
