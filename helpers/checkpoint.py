@@ -7,6 +7,7 @@ from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets.pets import PetFolder
 from helpers.files import atomic, make_folder
 from helpers.model import UNet
+from helpers.pretrained import PretrainedUNet
 
 import torch
 
@@ -14,7 +15,7 @@ FORMAT = 2  # raise when what a checkpoint holds changes
 WEIGHTS = Path(__file__).parent / "weights"  # shipped, with a model card
 
 
-def load_model(path: str | Path) -> tuple[UNet, dict]:
+def load_model(path: str | Path) -> tuple[UNet | PretrainedUNet, dict]:
     """The U-Net in a checkpoint, in eval() mode on the CPU, and what is known of it.
 
     Args:
@@ -22,11 +23,10 @@ def load_model(path: str | Path) -> tuple[UNet, dict]:
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
     """
-    shipped = WEIGHTS / f"{path}.pt"
-    path = shipped if shipped.is_file() else Path(path)
     state = read_checkpoint(path)
     try:
-        model = UNet(**state["model_config"])
+        config = state["model_config"]
+        model = PretrainedUNet(**config) if "encoder" in config else UNet(**config)
         model.load_state_dict(state["model"])
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{path} does not hold a U-Net of helpers.model: {error}") from error
@@ -41,8 +41,12 @@ def shipped_weights(source: PetFolder) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file."""
-    path = Path(path)
+    """What `fit` saved, on the CPU. Raises FileNotFoundError, or ValueError for a damaged file.
+
+    path: a file, or the name of shipped weights.
+    """
+    shipped = WEIGHTS / f"{path}.pt"
+    path = shipped if shipped.is_file() else Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist: train first (notebook 04), or check the path; the weights that"

@@ -113,7 +113,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(channels[0], num_classes, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        self._check_size(images)
+        check_size(images, len(self.downs))
         x = self.stem(images)
         skips = []
         for down in self.downs:
@@ -123,12 +123,14 @@ class UNet(nn.Module):
             x = up(x, skips.pop())
         return self.head(x)
 
-    def _check_size(self, images: Tensor) -> None:
-        step = 2 ** len(self.downs)
-        height, width = images.shape[-2:]
-        if height % step or width % step:
-            fits = f"{-(-height // step) * step} x {-(-width // step) * step}"
-            raise ValueError(
-                f"image size {height} x {width} is not divisible by 2**depth = {step}: resize or"
-                f" pad it, to {fits} at least"
-            )
+
+def check_size(images: Tensor, depth: int) -> None:
+    """Raise ValueError for images (..., H, W) that cannot be halved `depth` times."""
+    step = 2**depth
+    height, width = images.shape[-2:]
+    if height % step or width % step:
+        fits = f"{-(-height // step) * step} x {-(-width // step) * step}"
+        raise ValueError(
+            f"image size {height} x {width} is not divisible by 2**depth = {step}: resize or"
+            f" pad it, to {fits} at least"
+        )

@@ -39,6 +39,8 @@ class TrainingConfig:
         precision: see `helpers.inference.pick_precision`.
         seed: of the batches' order and the augmentation. The weights are drawn before, with the
         model.
+        encoder_rate: the learning rate of `model.encoder`, if there is one that is pretrained, as a
+        fraction of learning_rate.
 
     Raises ValueError for a name or number that is none of these.
     """
@@ -50,12 +52,13 @@ class TrainingConfig:
     clip_norm: float = 1.0
     precision: str = "auto"
     seed: int = 0
+    encoder_rate: float = 1.0
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {tuple(LOSSES)}, not {self.loss!r}")
         pick_precision(torch.device("cpu"), self.precision)  # refuses another name
-        for name in ("epochs", "learning_rate", "clip_norm"):
+        for name in ("epochs", "learning_rate", "clip_norm", "encoder_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
 
@@ -83,9 +86,9 @@ class TrainingState:
         """The state before the first of `steps` steps. Seeds the generators of CPU and CUDA."""
         seed_random_numbers(config.seed)
         torch.cuda.manual_seed_all(config.seed)  # does nothing without CUDA
-        rate, decay = config.learning_rate, config.weight_decay
-        optimizer = AdamW(model.parameters(), lr=rate, weight_decay=decay)
-        schedule = OneCycleLR(optimizer, rate, total_steps=steps)
+        groups = _parameter_groups(model, config)
+        optimizer = AdamW(groups, weight_decay=config.weight_decay)
+        schedule = OneCycleLR(optimizer, [group["lr"] for group in groups], total_steps=steps)
 
         # Only float16 needs it: its smallest number is 6e-8, and many gradients are smaller.
         device = next(model.parameters()).device
@@ -289,6 +292,16 @@ def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
             loss, miou = (state.history[key][-1] for key in ("train_loss", "val_miou"))
             bar.set_postfix_str(f"loss {loss:.3f}, validation mIoU {miou:.3f}")
             bar.update()
+
+
+def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """The parameters that are trained, with their highest learning rates: the encoder's last."""
+    parts: dict[str, list] = {"": [], "encoder": []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parts["encoder" if name.startswith("encoder.") else ""].append(parameter)
+    rates = {"": config.learning_rate, "encoder": config.learning_rate * config.encoder_rate}
+    return [{"params": part, "lr": rates[name]} for name, part in parts.items() if part]
 
 
 def _settings(

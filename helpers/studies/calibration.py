@@ -33,19 +33,21 @@ def reliability(probabilities: Tensor, target: Tensor, bins: int = 15) -> Reliab
     Shapes: probabilities (N, C, H, W), target (N, H, W). Source: Guo et al. 2017, "On calibration
     of modern neural networks".
     """
-    valid = target != IGNORE_INDEX
-    confidence, prediction = probabilities.max(dim=1)
-    right = (prediction == target)[valid].double()
-    confidence = confidence[valid].double()
+    count, sure, right = torch.zeros(3, bins, dtype=torch.float64)
 
-    # The bins are (0, 1/bins], (1/bins, 2/bins], ...
-    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
-    count = torch.bincount(which, minlength=bins)
+    # Some images at a time: a test split at 224 px has 184 million pixels.
+    for part, truth in zip(probabilities.split(64), target.split(64), strict=True):
+        confidence, prediction = part.max(dim=1)
+        valid = truth != IGNORE_INDEX
+        confidence, hits = confidence[valid].double(), (prediction == truth)[valid].double()
 
-    def mean_of(values: Tensor) -> Tensor:
-        return torch.bincount(which, weights=values, minlength=bins) / count
+        # The bins are (0, 1/bins], (1/bins, 2/bins], ...
+        which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+        count += torch.bincount(which, minlength=bins)
+        sure += torch.bincount(which, weights=confidence, minlength=bins)
+        right += torch.bincount(which, weights=hits, minlength=bins)
 
-    return Reliability(mean_of(confidence), mean_of(right), count)
+    return Reliability(sure / count, right / count, count.long())
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:

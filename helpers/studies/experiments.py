@@ -1,19 +1,26 @@
 """Training runs that differ in one thing, and can be compared and repeated. Notebook 07."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from helpers.checkpoint import load_model
+from helpers.checkpoint import read_checkpoint
 from helpers.data import SegmentationDataset, describe, load_splits, make_loader
 from helpers.datasets.pets import PetFolder
 from helpers.model import UNet
+from helpers.pretrained import PretrainedUNet
 from helpers.studies.records import make_record
 from helpers.training import TrainingConfig, fit
 from helpers.transforms import default_augmentation
 
 import torch
+from torch import nn
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"UNet": UNet, "PretrainedUNet": PretrainedUNet}
+AUGMENTATIONS: dict[str, Callable | None] = {"default": default_augmentation, "none": None}
 
 
 @dataclass(frozen=True)
@@ -21,21 +28,26 @@ class Experiment:
     """What distinguishes one training run from another.
 
     Args:
-        model: arguments of `UNet`.
+        network: "UNet", "PretrainedUNet", or MODULE:NAME of your own.
+        model: arguments of the network.
         training: arguments of `TrainingConfig`.
         size: input size in pixels.
-        augment: train on augmented pairs.
-        fraction: of the training pairs that is used: every 1/fraction-th of them.
-        pretrained: begin with the weights shipped for the synthetic pets, not with random ones;
-            only for the default `UNet`.
+        augment: "default", "none", or MODULE:NAME of a function that makes an augmentation.
+        fraction: of the training pairs that is used: every 1/fraction-th of them, as many times an
+            epoch.
+        batch_size: training pairs for each step.
+        weights: to begin with: "" is random; "imagenet", in the encoder of a `PretrainedUNet`; the
+            name of shipped ones, such as "synthetic"; or a file that a run has left (best.pt).
     """
 
+    network: str = "UNet"
     model: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     size: int = 128
-    augment: bool = True
+    augment: str = "default"
     fraction: float = 1.0
-    pretrained: bool = False
+    batch_size: int = 16
+    weights: str = ""
 
 
 EXPERIMENTS = {
@@ -44,13 +56,13 @@ EXPERIMENTS = {
     "depth 2": Experiment(model={"depth": 2}),
     "8 channels": Experiment(model={"base_channels": 8}),
     "24 channels": Experiment(model={"base_channels": 24}),
-    "no augmentation": Experiment(augment=False),
+    "no augmentation": Experiment(augment="none"),
     "cross-entropy alone": Experiment(training={"loss": "ce"}),
     "Dice alone": Experiment(training={"loss": "dice"}),
     "64 px": Experiment(size=64),
     "1/4 of the pairs": Experiment(fraction=0.25),
     "1/2 of the pairs": Experiment(fraction=0.5),
-    "pretrained on synthetic pets": Experiment(pretrained=True),
+    "pretrained on synthetic pets": Experiment(weights="synthetic"),
 }
 
 
@@ -61,12 +73,12 @@ def run_experiment(
     *,
     seed: int = 0,
     device: str | torch.device = "auto",
-    batch_size: int = 16,
     limit: int | None = None,
     folder: Path | None = None,
+    test: bool = False,
     progress: bool = True,
     **training: Any,
-) -> tuple[UNet, dict]:
+) -> tuple[nn.Module, dict]:
     """Train one of `EXPERIMENTS` on a dataset, and score it on validation.
 
     Args:
@@ -77,6 +89,8 @@ def run_experiment(
         device: see `pick_device`.
         limit: use at most so many training pairs, and as many validation pairs.
         folder: keeps checkpoints; a run that was stopped goes on from there.
+        test: score on the test split, too, with and without test-time augmentation: final runs
+            only.
         training: arguments of `TrainingConfig`, such as epochs; the experiment's own come first.
 
     Returns the model and the record. Raises KeyError for an unknown name, RuntimeError for weights
@@ -86,31 +100,41 @@ def run_experiment(
         raise KeyError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
     experiment = experiment or EXPERIMENTS[name]
 
-    # The data, then the model: its weights are the first numbers drawn after the seed.
-    augment = default_augmentation() if experiment.augment else None
-    splits = load_splits(source, experiment.size, augment)
+    # The network first: a module of your own may add a loss that the configuration names. Its
+    # weights are the first numbers drawn after the seed.
+    torch.manual_seed(seed)
+    model = build_network(experiment)
+    config = TrainingConfig(**{"seed": seed} | training | experiment.training)
+
+    # The data.
+    make = _named(experiment.augment, AUGMENTATIONS)
+    splits = load_splits(source, experiment.size, make and make())
     train, val = at_most(splits.train, limit), at_most(splits.val, limit)
     splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
-    torch.manual_seed(seed)
-    model = UNet(**experiment.model)
-    if experiment.pretrained:
-        model.load_state_dict(load_model("synthetic")[0].state_dict())
 
-    config = TrainingConfig(**{"seed": seed} | training | experiment.training)
     history = fit(
         model,
-        make_loader(splits.train, batch_size, shuffle=True),
-        make_loader(splits.val, batch_size),
+        make_loader(splits.train, experiment.batch_size, shuffle=True),
+        make_loader(splits.val, experiment.batch_size),
         config,
         device=device,
         folder=folder,
         resume=folder is not None,
-        about=describe(splits.train, splits.val),
+        about=describe(splits.train, splits.val) | {"experiment": asdict(experiment)},
         progress=progress,
     )
+    settings = {"experiment": asdict(experiment)}
+    return model, make_record(name, model, splits, history, config, settings, test=test)
 
-    settings = {"experiment": asdict(experiment), "batch_size": batch_size}
-    return model, make_record(name, model, splits, history, config, settings)
+
+def build_network(experiment: Experiment) -> nn.Module:
+    """The network of an experiment with its first weights; random ones are drawn here."""
+    model = _named(experiment.network, NETWORKS)(**experiment.model)
+    if experiment.weights == "imagenet":
+        model.load_imagenet()
+    elif experiment.weights:
+        model.load_state_dict(read_checkpoint(experiment.weights)["model"])
+    return model
 
 
 def at_most(dataset: SegmentationDataset, limit: int | None) -> SegmentationDataset:
@@ -131,3 +155,13 @@ def fewer_pairs(train: SegmentationDataset, fraction: float) -> SegmentationData
         raise ValueError(f"fraction must be 1, 1/2, 1/3, ..., not {fraction}")
     indices = train.indices[::step].repeat(step)[: len(train)]
     return SegmentationDataset(train.pairs, indices, train.augment)
+
+
+def _named(name: str, known: dict[str, Any]) -> Any:
+    """One of the known, or what MODULE:NAME names."""
+    if name in known:
+        return known[name]
+    module, separator, attribute = name.partition(":")
+    if not separator:
+        raise KeyError(f"no {name!r}: there are {', '.join(known)}, and your own as MODULE:NAME")
+    return getattr(import_module(module), attribute)

@@ -7,15 +7,18 @@ import hashlib
 import json
 import platform
 import re
+import resource
 import subprocess
+import sys
 from dataclasses import asdict
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 from helpers.data import Splits
 from helpers.files import atomic, make_folder
 from helpers.inference import pick_precision, predict_logits
-from helpers.studies.report import full_report
+from helpers.studies.report import full_report, report_on_test
 from helpers.training import History, TrainingConfig
 
 import torch
@@ -33,6 +36,7 @@ def make_record(
     config: TrainingConfig,
     settings: dict | None = None,
     val: dict | None = None,
+    test: bool = False,
 ) -> dict:
     """Describe a finished run: data, settings, machine, commit, history, validation scores.
 
@@ -43,11 +47,12 @@ def make_record(
         config: what it was trained with.
         settings: all else that the run depends on.
         val: the validation scores, those of `full_report` if None.
+        test: add the scores on the test split: for final runs only.
     """
     device = next(model.parameters()).device
     if val is None:
         val = full_report(predict_logits(model, splits.val.batch()[0]), splits.val)
-    return {
+    record = {
         "name": name,
         "seed": config.seed,
         "dataset": splits.val.pairs.dataset,
@@ -59,11 +64,17 @@ def make_record(
         "settings": {"training": asdict(config)} | (settings or {}),
         **provenance(device, pick_precision(device, config.precision)),
         "minutes": round(sum(history["seconds"]) / 60, 2),
+        "images_per_second": _speed(history, len(splits.train)),
+        "peak_memory_gb": round(peak_memory(device) / 1e9, 2),
         "history": {
             key: [float(f"{value:.4g}") for value in values] for key, values in history.items()
         },
         "val": val,
     }
+    if test:
+        record["test"] = report_on_test(model, splits)
+        record["test_flip"] = report_on_test(model, splits, flip=True)
+    return record
 
 
 def provenance(device: torch.device, precision: torch.dtype | None) -> dict:
@@ -71,7 +82,8 @@ def provenance(device: torch.device, precision: torch.dtype | None) -> dict:
     return {
         "device": device_name(device),
         "precision": str(precision or torch.float32).removeprefix("torch."),
-        "torch": torch.__version__,
+        "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+        | {"python": platform.python_version()},
         "edition": EDITION,
         "commit": commit(),
         "date": date.today().isoformat(),
@@ -79,10 +91,19 @@ def provenance(device: torch.device, precision: torch.dtype | None) -> dict:
 
 
 def device_name(device: torch.device) -> str:
-    """A device in words: the GPU's name, or the number of threads on a CPU."""
+    """A device in words: the GPU's name, or what a CPU can do and the number of threads used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {platform.machine()}, {torch.get_num_threads()} threads"
+    chip = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{device.type}, {chip}, {torch.get_num_threads()} threads"
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held: of a CUDA device, or of main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def commit(package: Path = Path(__file__).parents[1]) -> str:
@@ -99,6 +120,12 @@ def commit(package: Path = Path(__file__).parents[1]) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return answer
+
+
+def _speed(history: History, samples: int) -> float | None:
+    """Images trained on per second of an epoch, the validation included."""
+    seconds = history["seconds"]
+    return round(samples * len(seconds) / sum(seconds), 1) if sum(seconds) else None
 
 
 def split_hash(splits: Splits) -> str:
@@ -123,12 +150,17 @@ def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
             " epochs: let it go on to its end, then record it"
         )
 
-    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     path = record_path(record["name"], record["seed"], study, folder)
+    write_record(record, path)
+    return path
+
+
+def write_record(record: dict, path: Path) -> None:
+    """One record as JSON, a line for each key, whole or not at all."""
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     make_folder(path.parent)
     with atomic(path) as partial:
         partial.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
-    return path
 
 
 def record_path(name: str, seed: int, study: str, folder: Path = RECORDS) -> Path:

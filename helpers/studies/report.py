@@ -3,16 +3,38 @@
 from collections.abc import Iterator
 
 from helpers.constants import IGNORE_INDEX
-from helpers.data import SegmentationDataset
+from helpers.data import SegmentationDataset, Splits
 from helpers.datasets.pets import PairReader
-from helpers.metrics import ConfusionMatrix, boundary_band
+from helpers.inference import predict_logits
+from helpers.metrics import ConfusionMatrix, boundary_band, iou
+from helpers.studies.calibration import fit_temperature, reliability
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-BAND_RADIUS = 3  # pixels at the input size
+BAND_RADIUS = 3  # pixels, at the input size and at the images' own
+
+
+def report_on_test(model: nn.Module, splits: Splits, flip: bool = False) -> dict:
+    """Every score on the test split: for final runs only.
+
+    Beside `full_report`, the calibration error as it is, and with a temperature that was fitted on
+    the validation pairs. flip: with test-time augmentation, see `predict_logits`.
+    """
+    val_images, val_masks = splits.val.batch()
+    temperature = fit_temperature(predict_logits(model, val_images, flip=flip), val_masks)
+    del val_images, val_masks  # at 224 px, a gigabyte
+
+    images, masks = splits.test.batch()
+    logits = predict_logits(model, images, flip=flip)
+    plain, scaled = (reliability((logits / t).softmax(dim=1), masks) for t in (1, temperature))
+    return full_report(logits, splits.test) | {
+        "calibration_error": round(plain.error(), 4),
+        "temperature": round(temperature, 3),
+        "calibration_error_scaled": round(scaled.error(), 4),
+    }
 
 
 def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
@@ -30,16 +52,25 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
             f"logits {tuple(logits.shape)} do not belong to {len(masks)} masks of"
             f" {tuple(masks.shape[-2:])}: predict this dataset's own images, in their order"
         )
-    prediction, names = logits.argmax(dim=1).byte(), dataset.pairs.class_names
+    prediction, classes = logits.argmax(dim=1).byte(), dataset.pairs.class_names
+    counts = _count(prediction, masks, len(classes))
     near = masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
-    is_cat = torch.tensor([name[0].isupper() for name in dataset.names])  # the dataset's convention
+
+    # Names tell breed and species: Abyssinian_1 is a cat, beagle_1 a dog.
+    breeds = np.array([name.rsplit("_", 1)[0] for name in dataset.names])
+    is_cat = torch.tensor([breed[0].isupper() for breed in breeds])
 
     return {
         "images": len(masks),
-        **_scores(prediction, masks, names),
-        "band": _scores(prediction, near, names),
-        "cats": _scores(prediction[is_cat], masks[is_cat], names),
-        "dogs": _scores(prediction[~is_cat], masks[~is_cat], names),
+        **_scores(counts, classes),
+        "band": _scores(_count(prediction, near, len(classes)), classes),
+        "cats": _scores(_count(prediction[is_cat], masks[is_cat], len(classes)), classes),
+        "dogs": _scores(_count(prediction[~is_cat], masks[~is_cat], len(classes)), classes),
+        "breeds": {
+            breed: _round(iou(counts.per_image[breeds == breed].sum(dim=0)).nanmean())
+            for breed in sorted(set(breeds), key=str.lower)
+        },
+        "without_a_pet": sum(1 for mask in masks if not (mask == 0).any()),
         "pet_iou": pet_iou(logits, masks),
         **_against_originals(logits, dataset),
     }
@@ -71,12 +102,11 @@ def one_hot_accuracy(accuracy: float, num_classes: int = 3) -> float:
     return 1 - 2 / num_classes * (1 - accuracy)
 
 
-def _scores(prediction: Tensor, masks: Tensor, names: tuple[str, ...]) -> dict:
-    confusion = _count(prediction, masks, len(names))
+def _scores(confusion: ConfusionMatrix, classes: tuple[str, ...]) -> dict:
     return {
         "miou": _round(confusion.mean_iou()),
         "interval": [_round(end) for end in confusion.bootstrap_miou()],
-        "iou": dict(zip(names, map(_round, confusion.iou()), strict=True)),
+        "iou": dict(zip(classes, map(_round, confusion.iou()), strict=True)),
         "per_image_miou": _round(confusion.per_image_iou()),
         "accuracy": _round(confusion.pixel_accuracy()),
     }
@@ -87,14 +117,16 @@ def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
 
     The ceiling is what the true masks score that way, squashed to the input size and enlarged.
     """
-    names = dataset.pairs.class_names
-    own, ceiling, example = (ConfusionMatrix(len(names)) for _ in range(3))
+    classes = dataset.pairs.class_names
+    own, band, ceiling, example = (ConfusionMatrix(len(classes)) for _ in range(4))
     small = dataset.pairs.masks[dataset.indices][:, None]
 
     for i, truth in enumerate(_original_masks(dataset)):
         size = truth.shape[1:]
         enlarged = F.interpolate(logits[i : i + 1], size, mode="bilinear", align_corners=False)
-        own.update(enlarged.argmax(dim=1), truth)
+        answer = enlarged.argmax(dim=1)
+        own.update(answer, truth)
+        band.update(answer, truth.where(boundary_band(truth, BAND_RADIUS), IGNORE_INDEX))
         ceiling.update(F.interpolate(small[i : i + 1], size, mode="nearest-exact")[0], truth)
 
         # The example project resizes masks bilinearly, which makes up classes along an outline.
@@ -102,14 +134,11 @@ def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
         example.update(logits[i : i + 1].argmax(dim=1), blurred[0].round().long())
 
     return {
-        "own_size": {
-            "miou": _round(own.mean_iou()),
-            "iou": dict(zip(names, map(_round, own.iou()), strict=True)),
-            "ceiling": _round(ceiling.mean_iou()),
-        },
+        "own_size": _scores(own, classes)
+        | {"band": _scores(band, classes), "ceiling": _round(ceiling.mean_iou())},
         "example_definitions": {
             "iou": _round(example.per_image_iou()),
-            "accuracy": _round(one_hot_accuracy(example.pixel_accuracy(), len(names))),
+            "accuracy": _round(one_hot_accuracy(example.pixel_accuracy(), len(classes))),
         },
     }
 
