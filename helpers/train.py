@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limit=options.limit,
         folder=options.out,
         test=options.test,
+        flip=options.flip,
         **training,
     )
 
@@ -92,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of this run alone")
     run.add_argument("--name", help="in the record; the folder's name if not given")
     run.add_argument("--test", action="store_true", help="score on the test list: final runs only")
+    run.add_argument("--flip", action="store_true", help="there, also with mirrored images")
     run.add_argument("--limit", type=int, help="use at most so many pairs, for a try")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
     run.add_argument(

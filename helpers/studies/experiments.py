@@ -76,6 +76,7 @@ def run_experiment(
     limit: int | None = None,
     folder: Path | None = None,
     test: bool = False,
+    flip: bool = False,
     progress: bool = True,
     **training: Any,
 ) -> tuple[nn.Module, dict]:
@@ -89,8 +90,8 @@ def run_experiment(
         device: see `pick_device`.
         limit: use at most so many training pairs, and as many validation pairs.
         folder: keeps checkpoints; a run that was stopped goes on from there.
-        test: score on the test split, too, with and without test-time augmentation: final runs
-            only.
+        test: score on the test split, too: final runs only.
+        flip: there, also with test-time augmentation.
         training: arguments of `TrainingConfig`, such as epochs; the experiment's own come first.
 
     Returns the model and the record. Raises KeyError for an unknown name, RuntimeError for weights
@@ -124,7 +125,9 @@ def run_experiment(
         progress=progress,
     )
     settings = {"experiment": asdict(experiment)}
-    return model, make_record(name, model, splits, history, config, settings, test=test)
+    return model, make_record(
+        name, model, splits, history, config, settings, test=test, flip=flip
+    )
 
 
 def build_network(experiment: Experiment) -> nn.Module:

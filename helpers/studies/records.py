@@ -37,6 +37,7 @@ def make_record(
     settings: dict | None = None,
     val: dict | None = None,
     test: bool = False,
+    flip: bool = False,
 ) -> dict:
     """Describe a finished run: data, settings, machine, commit, history, validation scores.
 
@@ -48,6 +49,7 @@ def make_record(
         settings: all else that the run depends on.
         val: the validation scores, those of `full_report` if None.
         test: add the scores on the test split: for final runs only.
+        flip: and those with test-time augmentation.
     """
     device = next(model.parameters()).device
     if val is None:
@@ -73,6 +75,7 @@ def make_record(
     }
     if test:
         record["test"] = report_on_test(model, splits)
+    if test and flip:
         record["test_flip"] = report_on_test(model, splits, flip=True)
     return record
 
