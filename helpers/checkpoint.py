@@ -5,6 +5,7 @@ from pathlib import Path
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets.pets import PetFolder
+from helpers.distributed import place
 from helpers.files import atomic, make_folder
 from helpers.model import UNet
 from helpers.pretrained import PretrainedUNet
@@ -98,7 +99,7 @@ class RunFolder:
 
     def start(self) -> None:
         """Make room for a new run: the files of an earlier one are renamed, never destroyed."""
-        if self.folder is None:
+        if self.folder is None or place()[0]:  # of several processes, the first writes
             return
         make_folder(self.folder)
         number = 1
@@ -134,7 +135,7 @@ class RunFolder:
 
     def save(self, state: dict, best: dict, improved: bool) -> None:
         """Write last.pt, after best.pt if this epoch is the best so far."""
-        if self.folder is None:
+        if self.folder is None or place()[0]:
             return
         if improved:
             save_checkpoint(self.folder / "best.pt", self.about | best)

@@ -1,84 +1,22 @@
-"""From pairs on disk to batches: decode once, split, load. Notebook 02."""
+"""From decoded pairs to batches: split, augment, load. Notebook 02."""
 
 import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from helpers.constants import CLASS_COLORS, CLASS_NAMES
-from helpers.datasets.cache import cache_arrays, open_arrays
-from helpers.datasets.pets import PairReader, PetFolder
-from helpers.files import home
+from helpers.datasets.pairs import Pairs, decode
+from helpers.datasets.pets import PetFolder
+from helpers.distributed import Shares, place
 from helpers.transforms import normalize
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import tv_tensors
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Images and masks of one size, with what is known of them.
-
-    Shapes: images uint8 (N, 3, size, size); masks uint8 (N, size, size), class numbers from 0 on,
-    or `IGNORE_INDEX`; breeds int64 (N,), what a split is to balance, or None.
-
-    Args:
-        dataset: the name that results must be labeled with.
-        names: of the N pairs.
-        class_names, class_colors: of the classes 0, 1, ...; the pets' are the default.
-        source, split: the official list that the pairs were decoded from, if any.
-
-    `arrays` is the folder of the memory-mapped arrays, if any: a process that is spawned opens them
-    again. To change pixels, use `dataclasses.replace`, whose result has no such folder.
-    """
-
-    dataset: str
-    names: tuple[str, ...]
-    images: Tensor
-    masks: Tensor
-    breeds: Tensor | None = None
-    class_names: tuple[str, ...] = CLASS_NAMES
-    class_colors: tuple[str, ...] = CLASS_COLORS
-    source: PetFolder | None = None
-    split: str = ""
-    arrays: Path | None = field(default=None, init=False)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getstate__(self) -> dict:
-        """What is sent to another process: not the arrays, if that process can open their files."""
-        left_out = ("images", "masks") if self.arrays else ()
-        return {key: value for key, value in self.__dict__.items() if key not in left_out}
-
-    def __setstate__(self, state: dict) -> None:
-        if "arrays" in state:
-            images, masks = open_arrays(state["arrays"])
-            state = state | {"images": images, "masks": masks}
-        self.__dict__.update(state)
-
-
-def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
-    """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
-
-    Images are resized bilinearly with antialiasing, masks by NEAREST_EXACT. The cache is keyed
-    by the names, sizes and times of the files that it was made from.
-
-    Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache
-    folder that cannot be written or a full disk. Nothing is left behind then.
-    """
-    reader = PairReader(source, split)
-    folder = cache_arrays(reader, size, cache or home() / "data" / "cache")
-    known = (reader.names, *open_arrays(folder), torch.tensor(reader.breeds))
-    pairs = Pairs(source.name, *known, source=source, split=split)
-    object.__setattr__(pairs, "arrays", folder)  # a frozen dataclass
-    return pairs
 
 
 def split_indices(strata: Tensor, fraction: float = 0.25, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -199,15 +137,20 @@ def make_loader(
     Before each pass, `seed_epoch` chooses its order and its augmentation; `fit` calls it.
 
     No workers are needed, and none is the safe choice in notebooks: the arrays are decoded already.
-    On a fast GPU a few workers keep up with the augmentation.
+    On a fast GPU a few workers keep up with the augmentation. One of several processes (see
+    distributed.py) gets its part of every batch: batch_size is of all together.
     """
+    generator = torch.Generator().manual_seed(0)  # `fit` seeds it before each epoch
+    batches: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle}
+    if place()[1] > 1:
+        order = RandomSampler(dataset, generator=generator) if shuffle else range(len(dataset))
+        batches = {"batch_sampler": Shares(order, batch_size, even=shuffle)}
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        shuffle=shuffle,
         num_workers=num_workers,
-        generator=torch.Generator().manual_seed(0),  # `fit` seeds it before each epoch
+        generator=generator,
         pin_memory=torch.cuda.is_available(),
+        **batches,
     )
 
 

@@ -5,6 +5,8 @@ To add one, write it as a function of the matrix, below. To follow it over the e
 report it, add it to `_scores` (studies/report.py) and to `ROWS` (studies/tables.py).
 """
 
+from collections.abc import Sequence
+
 from helpers.constants import IGNORE_INDEX
 
 import numpy as np
@@ -71,6 +73,13 @@ class ConfusionMatrix:
         """The counts of one batch of class indices (N, H, W). options: those of the class."""
         confusion = cls(**options)
         confusion.update(prediction, target)
+        return confusion
+
+    @classmethod
+    def joined(cls, parts: Sequence["ConfusionMatrix"]) -> "ConfusionMatrix":
+        """The counts of several, of the same classes, one after the other."""
+        confusion = cls(parts[0].num_classes, parts[0].ignore_index)
+        confusion._batches = [part.per_image for part in parts]
         return confusion
 
     @property

@@ -5,19 +5,30 @@
 leaves in runs/first: best.pt, the weights of the epoch that was best on validation; last.pt, to go
 on from; record.json, what was fixed and what came out. The same command goes on where an earlier
 one was cut off, after the last finished epoch, and gives what one that was not cut off would have.
+
+Several processes, one for each GPU or with a part of the CPU's threads each, train together:
+
+    torchrun --nproc-per-node 2 -m helpers.train --data synthetic --out runs/first --epochs 5
+
+Each takes its part of every batch (--batch-size is of all together), so the gradients are those of
+one process, but for two things that see one part of a batch only: BatchNorm's statistics in
+training, and the Dice loss, which is no mean over samples. Scores differ as between seeds.
 """
 
 import argparse
 import inspect
 import json
+import os
 import re
 from ast import literal_eval
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from helpers.datasets import synthetic
 from helpers.datasets.pets import PetFolder, find_dataset
+from helpers.distributed import place
 from helpers.files import home
 from helpers.inference import pick_device
 from helpers.studies.experiments import Experiment, run_experiment
@@ -25,11 +36,18 @@ from helpers.studies.records import write_record
 from helpers.training import TrainingConfig
 
 import torch
+import torch.distributed as dist
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
+    with processes(options.device) as device:
+        run(options, device)
+
+
+def run(options: argparse.Namespace, device: torch.device) -> None:
+    """Train, and write the record."""
     training = {field.name: getattr(options, field.name) for field in fields(TrainingConfig)}
     chosen = {
         field.name: getattr(options, field.name)
@@ -40,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     source = open_data(options.data)
     shown = {"experiment": asdict(experiment), "training": training}
-    print(json.dumps(shown, indent=2), flush=True)
+    if place()[0] == 0:
+        print(json.dumps(shown, indent=2), flush=True)
     _, record = run_experiment(
         options.name or options.out.name,
         source,
         experiment,
-        device=pick_device(options.device),
+        device=device,
         limit=options.limit,
         folder=options.out,
         test=options.test,
@@ -53,11 +72,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **training,
     )
 
+    if not record:  # another process has it
+        return
     write_record(record, options.out / "record.json")
     for split in ("val", "test"):
         if split in record:
             print(f"{split} mIoU {record[split]['miou']:.4f}")
     print(options.out / "record.json")
+
+
+@contextmanager
+def processes(name: str) -> Iterator[torch.device]:
+    """Join the other processes, if torchrun has started several. Gives this one's device."""
+    device = pick_device(name)
+    if not dist.is_torchelastic_launched():
+        yield device
+        return
+
+    if device.type == "cuda":  # a GPU for each
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
 
 
 def open_data(name: str) -> PetFolder:

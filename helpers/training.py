@@ -9,6 +9,7 @@ from typing import Any
 
 from helpers.checkpoint import RunFolder
 from helpers.data import random_state, seed_epoch, seed_random_numbers, set_random_state
+from helpers.distributed import agree, everywhere, parallel, total
 from helpers.inference import Evaluation, evaluate, memory_format, pick_device, pick_precision
 from helpers.losses import LOSSES
 
@@ -78,6 +79,9 @@ class TrainingState:
     epoch: int = 0
     history: History = field(default_factory=dict)
     best: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.network = parallel(self.model)  # the model itself, in one process
 
     @classmethod
     def start(
@@ -174,7 +178,7 @@ def train_one_epoch(
 
         # Convolutions in 16 bits, where that is asked for; the loss in 32.
         with torch.autocast(device.type, precision, enabled=precision is not None):
-            logits = model(images)  # (N, C, H, W)
+            logits = state.network(images)  # (N, C, H, W)
         loss = LOSSES[config.loss](logits, masks)
 
         # In float16, small gradients would become 0: the loss is scaled up before backward, and the
@@ -193,7 +197,9 @@ def train_one_epoch(
         if after_step is not None:
             after_step(model, loss.detach())
 
-    return _mean_loss(torch.stack(losses).cpu(), sizes, state.epoch + 1)
+    agree(model)
+    loss_here = _mean_loss(torch.stack(losses).cpu(), sizes, state.epoch + 1)
+    return float(np.mean(everywhere(loss_here)))
 
 
 def fit(
@@ -266,6 +272,7 @@ def fit(
 
             train_loss = train_one_epoch(state, train_loader, config, precision, after_step)
             validation = evaluate(model, val_loader, precision=precision)
+            validation = Evaluation(*total(*validation))
 
             seconds = time.perf_counter() - start
             improved = state.record(

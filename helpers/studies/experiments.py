@@ -10,6 +10,7 @@ from typing import Any
 from helpers.checkpoint import read_checkpoint
 from helpers.data import SegmentationDataset, describe, load_splits, make_loader
 from helpers.datasets.pets import PetFolder
+from helpers.distributed import place
 from helpers.model import UNet
 from helpers.pretrained import PretrainedUNet
 from helpers.studies.records import make_record
@@ -95,7 +96,8 @@ def run_experiment(
         training: arguments of `TrainingConfig`, such as epochs; the experiment's own come first.
 
     Returns the model and the record. Raises KeyError for an unknown name, RuntimeError for weights
-    that do not fit the model, KeyboardInterrupt when it is stopped: then there is no record.
+    that do not fit the model, KeyboardInterrupt when it is stopped: then there is no record. Of
+    several processes (see helpers/distributed.py), the first has the record.
     """
     if experiment is None and name not in EXPERIMENTS:
         raise KeyError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}")
@@ -113,6 +115,7 @@ def run_experiment(
     train, val = at_most(splits.train, limit), at_most(splits.val, limit)
     splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
 
+    first = place()[0] == 0  # of several processes, the one that reports
     history = fit(
         model,
         make_loader(splits.train, experiment.batch_size, shuffle=True),
@@ -122,12 +125,12 @@ def run_experiment(
         folder=folder,
         resume=folder is not None,
         about=describe(splits.train, splits.val) | {"experiment": asdict(experiment)},
-        progress=progress,
+        progress=progress and first,
     )
+    if not first:
+        return model, {}
     settings = {"experiment": asdict(experiment)}
-    return model, make_record(
-        name, model, splits, history, config, settings, test=test, flip=flip
-    )
+    return model, make_record(name, model, splits, history, config, settings, test=test, flip=flip)
 
 
 def build_network(experiment: Experiment) -> nn.Module:

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-from helpers.datasets import cache
-from helpers.datasets.cache import cache_arrays, open_arrays
+from helpers.datasets import pairs
+from helpers.datasets.pairs import cache_arrays, open_arrays
 from helpers.datasets.pets import PairReader, PetFolder
 
 import numpy as np
@@ -29,7 +29,7 @@ def test_holds_every_pair_as_it_was_resized(drawn_copy, kept):
     images, masks = open_arrays(cache_arrays(reader, 32, kept))
     assert (len(images), len(masks)) == (4, 4)
     for i, pair in enumerate(reader):
-        image, mask = cache.resize_pair(*pair, 32)
+        image, mask = pairs.resize_pair(*pair, 32)
         assert torch.equal(images[i], image) and torch.equal(masks[i], mask)
 
 
@@ -47,7 +47,7 @@ def test_is_mapped_and_not_in_memory(drawn_copy, kept):
 def test_is_used_again_and_not_read_again(drawn_copy, kept, monkeypatch):
     reader = PairReader(drawn_copy, "test")
     first = cache_arrays(reader, 32, kept)
-    monkeypatch.setattr(cache, "_write_arrays", None)
+    monkeypatch.setattr(pairs, "_write_arrays", None)
     assert cache_arrays(PairReader(drawn_copy, "test"), 32, kept) == first
 
 
@@ -61,7 +61,7 @@ def test_moves_with_the_dataset_and_the_clone(drawn_copy, tmp_path, monkeypatch)
 
     clone.rename(tmp_path / "moved")
     moved = PetFolder(tmp_path / "moved", "synthetic", 8)
-    monkeypatch.setattr(cache, "_write_arrays", None)
+    monkeypatch.setattr(pairs, "_write_arrays", None)
     found = cache_arrays(PairReader(moved, "test"), 32, tmp_path / "moved" / "cache")
     assert found.name == made.name and len(open_arrays(found)[0]) == 4
 
@@ -96,21 +96,21 @@ def test_a_full_disk_leaves_nothing_and_says_how_to_go_on(drawn_copy, kept, monk
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "fsync", full)
+    monkeypatch.setattr(pairs.os, "fsync", full)
     with pytest.raises(OSError, match=r"the disk is full, .* make room and run") as error:
         cache_arrays(PairReader(drawn_copy, "test"), 32, kept)
     assert error.value.errno == errno.ENOSPC and names(kept) == []
 
 
 def test_two_at_once_are_as_good_as_one(drawn_copy, kept, monkeypatch):
-    write, reader = cache._write_arrays, PairReader(drawn_copy, "test")
+    write, reader = pairs._write_arrays, PairReader(drawn_copy, "test")
 
     def overtaken(*args):
-        monkeypatch.setattr(cache, "_write_arrays", write)
+        monkeypatch.setattr(pairs, "_write_arrays", write)
         cache_arrays(reader, 32, kept)
         write(*args)
 
-    monkeypatch.setattr(cache, "_write_arrays", overtaken)
+    monkeypatch.setattr(pairs, "_write_arrays", overtaken)
     folder = cache_arrays(reader, 32, kept)
     assert len(open_arrays(folder)[0]) == 4 and names(kept) == [folder.name]
 
@@ -124,7 +124,7 @@ def test_an_unwritable_folder_is_named(drawn_copy, kept):
 DECODE_SLOWLY = """
 import sys, time
 from pathlib import Path
-from helpers.datasets.cache import cache_arrays
+from helpers.datasets.pairs import cache_arrays
 from helpers.datasets.pets import PairReader, find_dataset
 
 class Slow(PairReader):
