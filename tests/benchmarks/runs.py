@@ -12,6 +12,7 @@ made again by its line. `collect` copies the finished records into helpers/studi
 
 import argparse
 import fcntl
+import json
 import os
 import shlex
 import shutil
@@ -21,83 +22,210 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from helpers.studies.records import RECORDS, record_path
+from helpers.studies.records import RECORDS, load_records, record_path
+from helpers.train import parser
+
+from peers import PEERS as OTHERS
+from peers import network_of
+from speed import epochs_in
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its study, name and seed, and the flags of `helpers.train`."""
+    """One training: its study, name and seed, and the flags of `helpers.train`.
+
+    Args:
+        rates: the study of the trials whose best learning rate on validation this run takes.
+        minutes: train for so long at the network's own speed, as speed.py has measured it alone,
+            instead of a given number of epochs.
+    """
 
     study: str
     name: str
     seed: int
-    flags: str
+    flags: str = ""
+    rates: str = ""
+    minutes: float = 0
 
     @property
     def folder(self) -> str:
         return f"{self.study}/{record_path(self.name, self.seed, self.study).stem}"
 
-    def command(self, threads: int) -> list[str]:
-        name = ["--name", self.name, "--seed", str(self.seed), "--threads", str(threads)]
-        data = ["--data", "pets", "--precision", "bfloat16", "--device", "cpu"]
-        return [*data, "--out", self.folder, *name, *shlex.split(self.flags)]
+    def command(self, folder: Path) -> list[str] | None:
+        """The arguments of `helpers.train`, or None while what they depend on is not there."""
+        flags = ["--data", "pets", "--device", "cpu", *shlex.split(self.flags)]
+        if "--precision" not in flags:
+            flags += ["--precision", "bfloat16"]
+        if self.rates:
+            trials = [folder / trial.folder / "record.json" for trial in self.trials()]
+            if not all(trial.is_file() for trial in trials):
+                return None
+            records = [json.loads(trial.read_text(encoding="utf-8")) for trial in trials]
+            best = max(records, key=lambda record: record["val"]["miou"])
+            rate = best["settings"]["training"]["learning_rate"]
+            flags += ["--learning-rate", str(rate)]
+        if self.minutes:
+            if (epochs := epochs_of(flags, self.minutes)) is None:
+                return None
+            flags += ["--epochs", str(epochs)]
+        if "--weights" in flags and (path := flags[flags.index("--weights") + 1]).endswith(".pt"):
+            if not (folder / path).with_name("record.json").is_file():
+                return None
+        return [*flags, "--out", self.folder, "--name", self.name, "--seed", str(self.seed)]
+
+    def trials(self) -> list["Run"]:
+        return [Run(self.rates, f"{self.name}, {rate}", 0) for rate in RATES]
 
 
-def each(study: str, seeds: Sequence[int], flags: dict[str, str], always: str = "") -> list[Run]:
+def epochs_of(flags: list[str], minutes: float) -> int | None:
+    """Whole epochs in so many minutes; None before speed.py has measured the network."""
+    try:
+        speeds = load_records("speed")[0]
+    except FileNotFoundError:
+        return None
+    options = parser().parse_args([*flags, "--out", "."])
+    wanted = {"network": options.network, "model": dict(options.model), "size": options.size}
+    wanted["precision"] = options.precision
+    for case in speeds["networks"].values():
+        if {key: case[key] for key in wanted} == wanted:
+            return epochs_in(minutes, case["training"], speeds["pairs"])
+    return None
+
+
+def each(study: str, seeds: Sequence[int], flags: dict[str, str], **options: Any) -> list[Run]:
     """Every named set of flags with every seed, the seeds outside."""
+    always = options.pop("always", "")
     return [
-        Run(study, name, seed, f"{always} {own}".strip())
+        Run(study, name, seed, f"{always} {own}".strip(), **options)
         for seed in seeds
         for name, own in flags.items()
     ]
 
 
-ENCODER = "--network PretrainedUNet --weights imagenet"
-TRIED_ENCODER = {
-    "encoder, rate 1e-3": "--learning-rate 1e-3",
-    "encoder, rate 3e-3, a tenth in the encoder": "--learning-rate 3e-3 --encoder-rate 0.1",
-    "encoder, rate 3e-3, 0.3 in the encoder": "--learning-rate 3e-3 --encoder-rate 0.3",
+def compared(
+    study: str, arms: dict[str, str], trial: dict, final: dict, once: Sequence[str] = ()
+) -> list[Run]:
+    """Each arm with every rate, then three seeds with its best (one, for those named in `once`)."""
+    trials = [
+        Run(f"{study}-rates", f"{name}, {rate}", 0, f"{own} --learning-rate {rate}", **trial)
+        for name, own in arms.items()
+        for rate in RATES
+    ]
+    return trials + [
+        Run(study, name, seed, own, rates=f"{study}-rates", **final)
+        for seed in (1, 2, 3)
+        for name, own in arms.items()
+        if seed == 1 or name not in once
+    ]
+
+
+RATES = ("1e-3", "3e-3", "1e-2")
+ENCODER = "--network PretrainedUNet"
+IMAGENET = f"{ENCODER} --weights imagenet"
+FINAL = "--test --flip"
+
+# How the encoder is to be trained, on validation.
+HOW = {
+    "one rate": f"{IMAGENET} --learning-rate 1e-3",
+    "a tenth for the encoder": f"{IMAGENET} --encoder-rate 0.1",
+    "0.3 for the encoder": f"{IMAGENET} --encoder-rate 0.3",
 }
+ALSO = {
+    "frozen": f"{IMAGENET} --model frozen=True",
+    "frozen, BatchNorm in training mode": "--network variants:frozen_but_for_statistics",
+    "random weights": f"{ENCODER} --learning-rate 3e-3",
+}
+
+# What might help the default U-Net, on validation.
 TRIED = {
     "default": "",
-    "learning rate 1e-3": "--learning-rate 1e-3",
-    "moving average of the weights": "--network variants:AveragedUNet",
-    "deep supervision": "--network variants:DeepUNet --loss deep",
     "border counts double": "--network variants:UNet --loss 'border twice'",
+    "deep supervision": "--network variants:DeepUNet --loss deep",
+    "learning rate 1e-3": "--learning-rate 1e-3",
     "crops": "--augment variants:CropAndColor",
+    "moving average of the weights": "--network variants:AveragedUNet",
+}
+TRIED_LATER = {
     "stronger augmentation": "--augment variants:stronger",
     "residual blocks": "--network variants:ResidualUNet",
     "depth 5": "--model depth=5",
 }
+
+WEIGHTS = {
+    "random": "",
+    "synthetic": "--weights synthetic",
+    "ImageNet": f"{IMAGENET} --encoder-rate 0.3",
+}
+LITTLE = {
+    f"{weights}, {percent} %": f"{flags} --fraction {percent / 100}"
+    for percent in (5, 25, 100)
+    for weights, flags in WEIGHTS.items()
+}
+
+PEERS = {
+    "ours": "",
+    "ours, pretrained": f"{IMAGENET} --encoder-rate 0.3",
+    **{name: f"--network {network_of(name)}" for name in OTHERS},
+}
+ARMS = {
+    "baseline": "",
+    "no skips": "--model skips=False",
+    "8 channels": "--model base_channels=8",
+    "cross-entropy alone": "--loss ce",
+    "no augmentation": "--augment none",
+    "64 px": "--size 64",
+    "from synthetic pets": "--weights synthetic",
+    "ImageNet encoder": f"{IMAGENET} --encoder-rate 0.3",
+}
+
 RUNS = [
-    *each("tried", (0,), dict([*TRIED.items()][:1]), "--epochs 15"),
-    *each("tried", (0,), TRIED_ENCODER, f"--epochs 6 {ENCODER}"),
-    *each("tried", (0,), dict([*TRIED.items()][1:]), "--epochs 15"),
+    *each("tried", (0,), dict([*TRIED.items()][:1]), always="--epochs 15"),
+    *each("encoder", (0,), HOW, always="--epochs 6"),
+    *each("tried", (0,), dict([*TRIED.items()][1:3]), always="--epochs 15"),
+    Run(
+        "results",
+        "ImageNet encoder",
+        0,
+        f"--epochs 20 --size 224 {IMAGENET} --encoder-rate 0.3 {FINAL}",
+    ),
+    *each("tried", (0,), dict([*TRIED.items()][3:]), always="--epochs 15"),
+    Run("results", "default U-Net", 0, f"--epochs 60 {FINAL}"),
+    Run(
+        "results",
+        "default U-Net from synthetic pets",
+        0,
+        f"--epochs 20 --weights synthetic {FINAL}",
+    ),
+    Run("results", "10 minutes, bfloat16", 0, "--test", minutes=10),
+    Run("results", "10 minutes, float32", 0, "--test --precision float32", minutes=10),
+    *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
 ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("run", "list", "collect"))
-    parser.add_argument("--folder", type=Path, required=True, help="of all runs")
-    parser.add_argument("--threads", type=int, default=1, help="of each run")
-    options = parser.parse_args(arguments)
+    made.add_argument("action", choices=("run", "list", "collect"))
+    made.add_argument("--folder", type=Path, required=True, help="of all runs")
+    made.add_argument("--threads", type=int, default=1, help="of each run")
+    options = made.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
 
     if options.action == "run":
-        while train_next(options.folder, options.threads):
-            pass
+        if train_next(options.folder, options.threads):  # then again, with the list as it is then
+            os.execv(sys.executable, [sys.executable, *sys.argv])
         return
     for run in RUNS:
         done = options.folder / run.folder / "record.json"
         if options.action == "list":
-            mark = "x" if done.is_file() else " "
-            print(f"[{mark}] python -m helpers.train {shlex.join(run.command(options.threads))}")
+            command = run.command(options.folder)
+            words = "waits for other runs" if command is None else shlex.join(command)
+            print(f"[{'x' if done.is_file() else ' '}] {run.folder}: {words}")
         elif done.is_file():
             target = record_path(run.name, run.seed, run.study, RECORDS)
             target.parent.mkdir(exist_ok=True)
@@ -107,8 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train_next(folder: Path, threads: int) -> bool:
     """Train the first run that is neither done nor under way. Returns whether there was one."""
     for run in RUNS:
-        out = folder / run.folder
-        if (out / "record.json").is_file() or (out / "failed").is_file():
+        out, command = folder / run.folder, run.command(folder)
+        if command is None or (out / "record.json").is_file() or (out / "failed").is_file():
             continue
         with claimed(out) as mine:
             if not mine or (out / "record.json").is_file():
@@ -117,7 +245,7 @@ def train_next(folder: Path, threads: int) -> bool:
             path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
             with open(out / "log", "ab") as log:
                 done = subprocess.run(
-                    [sys.executable, "-m", "helpers.train", *run.command(threads)],
+                    [sys.executable, "-m", "helpers.train", *command, "--threads", str(threads)],
                     cwd=folder,
                     env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)},
                     stdout=log,
