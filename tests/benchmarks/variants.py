@@ -7,6 +7,7 @@ variants:NAME`, or with one of the losses that this module adds.
 from helpers.constants import IGNORE_INDEX
 from helpers.losses import LOSSES, cross_entropy_and_dice, dice_loss
 from helpers.model import DoubleConv, UNet
+from helpers.pretrained import PretrainedUNet
 
 import torch
 import torch.nn.functional as F
@@ -133,3 +134,13 @@ class ResidualUNet(UNet):
             for name, child in module.named_children():
                 if isinstance(child, DoubleConv) and not isinstance(module, Residual):
                     setattr(module, name, Residual(child))
+
+
+def frozen_but_for_statistics() -> PretrainedUNet:
+    """ImageNet weights without gradients, whose BatchNorm goes on to adapt its statistics.
+
+    What one gets from requires_grad=False alone.
+    """
+    model = PretrainedUNet().load_imagenet()
+    model.encoder.requires_grad_(False)
+    return model
