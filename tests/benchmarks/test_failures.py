@@ -2,9 +2,9 @@
 
 import json
 
-import failures
 from helpers.metrics import ConfusionMatrix
 
+import failures
 import numpy as np
 import pytest
 import torch
