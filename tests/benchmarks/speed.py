@@ -154,6 +154,7 @@ def describe(experiment: Experiment, trainee: Trainee, speeds: dict[str, list[fl
     """What was measured of a network, and what tells it from others."""
     return {
         "network": experiment.network,
+        "model": experiment.model,
         "size": experiment.size,
         "precision": str(trainee.precision or torch.float32).removeprefix("torch."),
         "parameters": sum(p.numel() for p in trainee.model.parameters()),

@@ -1,123 +1,118 @@
-"""Make the tables of README, RESULTS and the model card anew from the run records:
+"""Make notebooks/RESULTS.md, and the tables of README and the model card, from the run records:
 
-python tests/benchmarks/tables.py
+    python tests/benchmarks/tables.py
+
+A page has a table between `<!-- table: NAME -->` and `<!-- end -->`; NAME is one of `TABLES`, or
+"scores of RUN" for every score of one of the final runs.
 """
 
+import hashlib
+import json
 import re
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 
+from helpers.files import atomic
 from helpers.studies.records import load_records
 from helpers.studies.tables import (
-    MAIN_SCORES,
     Record,
     baselines_table,
-    check_comparable,
-    main_scores,
-    markdown,
+    breeds_table,
+    by_name,
+    comparison_table,
+    details_table,
+    little_data_table,
     results_table,
-    spread,
+    runs_table,
 )
+
+import matplotlib.pyplot as plt
+from curves import plot_little_data, plot_peers
+from matplotlib.figure import Figure
+from minutes import speed_table
+from PIL import Image
+from results import Load, of_the_dataset, results_page
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "notebooks/RESULTS.md", ROOT / "helpers/weights/README.md"]
-PAGES = [page for page in PAGES if page.is_file()]
+PAGES = [ROOT / "README.md", ROOT / "helpers/weights/README.md"]
+RESULTS = ROOT / "notebooks/RESULTS.md"
 
-UNTUNED = (
-    "Ours was chosen among a dozen variants on these validation pairs; the others were trained by"
-    " their own recipes, which were not tuned for them."
-)
-
-
-def models_table(records: Sequence[Record]) -> str:
-    """Networks by test mIoU, and how soon each reached the final validation mIoU of others."""
-    check_comparable(records)
-    runs: dict[str, list[Record]] = {}
-    for record in records:
-        runs.setdefault(record["name"], []).append(record)
-    names = sorted(runs, key=lambda name: -mean(r["test"]["miou"] for r in runs[name]))
-
-    goals = {
-        name: mean(r["history"]["val_miou"][-1] for r in runs[name])
-        for name in names
-        if "ours" not in name
-    }
-    reached = [f"seconds to {goal:.3f} ({name.split()[0]}'s end)" for name, goal in goals.items()]
-    head = ["network", "parameters", "images/s", "epochs", f"test {MAIN_SCORES[0]}"]
-    head += [*MAIN_SCORES[1:], *reached]
-
-    rows = []
-    for name in names:
-        scores = zip(*(main_scores(r["test"]) for r in runs[name]), strict=True)
-        times = [[seconds_to(r, goal) for r in runs[name]] for goal in goals.values()]
-        first = runs[name][0]
-        rows.append(
-            [
-                name,
-                f"{first['parameters'] / 1e6:.2f} M",
-                f"{mean(r['images_per_second'] for r in runs[name]):.1f}",
-                str(len(first["history"]["seconds"])),
-                *map(spread, scores),
-                *("not reached" if None in each else f"{mean(each):.0f}" for each in times),
-            ]
-        )
-    return f"{markdown(head, rows)}\n\n{UNTUNED}"
-
-
-def cost_table(records: Sequence[Record]) -> str:
-    """For each device: what each width costs, then how fast the default trains in each setting."""
-    parts = []
-    for record in records:
-        # One row for each width.
-        speeds = list(next(iter(record["widths"].values()))["images_per_second"])
-        head = ["channels at full size", "parameters", "multiply-adds", "activations, training"]
-        rows = [
-            [
-                width,
-                f"{cost['parameters'] / 1e6:.2f} M",
-                f"{cost['multiply_adds'] / 1e9:.2f} G",
-                f"{cost['activation_bytes'] / 1e6:.0f} MB",
-                *(f"{cost['images_per_second'][speed]:.1f}" for speed in speeds),
-            ]
-            for width, cost in record["widths"].items()
-        ]
-        parts.append(markdown([*head, *(f"images/s, {speed}" for speed in speeds)], rows))
-
-        # The default network.
-        rows = [[name, f"{rate:.1f}"] for name, rate in record["settings"].items()]
-        parts.append(markdown([f"the default on {record['name']}", "images/s"], rows))
-        rows = [[name, f"{part:.0%}"] for name, part in record["waiting_fraction"].items()]
-        parts.append(markdown(["fraction of an epoch spent waiting for data", ""], rows))
-    return "\n\n".join(parts)
-
-
-def seconds_to(record: Record, goal: float) -> float | None:
-    """Seconds of training and validation until the validation mIoU first was at least `goal`."""
-    history = record["history"]
-    elapsed = accumulate(history["seconds"])
-    reached = (s for s, miou in zip(elapsed, history["val_miou"], strict=True) if miou >= goal)
-    return next(reached, None)
-
-
-TABLES = {
-    "recipe": results_table,
-    "baselines": baselines_table,
-    "models": models_table,
-    "cost": cost_table,
+# The tables of pages, and the studies whose records they show.
+TABLES: dict[str, tuple[str, Callable[[list[Record]], str]]] = {
+    "results": ("results", runs_table),
+    "details": ("results", details_table),
+    "breeds": ("results", breeds_table),
+    "little data": ("little-data", little_data_table),
+    "ablation": ("ablation", comparison_table),
+    "baselines": ("baselines", baselines_table),
+    "speed": ("speed", speed_table),
 }
 
 
-def fill_tables(text: str, load: Callable[[str], list[Record]]) -> str:
-    """A page with each table between `<!-- table: STUDY -->` and `<!-- end -->` made anew."""
+def fill_tables(text: str, load: Load) -> str:
+    """A page with each table between its two marks made anew. Raises KeyError for an unknown one.
+
+    load gives the records of a study, as `load_records` does.
+    """
 
     def table(match: re.Match) -> str:
-        return f"{match[1]}\n\n{TABLES[match[2]](load(match[2]))}\n\n{match[3]}"
+        name = match[2]
+        if name.startswith("scores of "):
+            made = results_table(by_name(load("results"))[name.removeprefix("scores of ")])
+        else:
+            study, make = TABLES[name]
+            made = make(load(study))
+        return f"{match[1]}\n\n{made}\n\n{match[3]}"
 
-    return re.sub(r"(<!-- table: ([\w-]+) -->).*?(<!-- end -->)", table, text, flags=re.DOTALL)
+    marks = r"(<!-- table: (.+?) -->).*?(<!-- end -->)"
+    return re.sub(marks, table, text, flags=re.DOTALL)
+
+
+# The figures of RESULTS.md, and the studies that they show.
+FIGURES: dict[str, tuple[tuple[str, ...], Callable[..., Figure]]] = {
+    "results_peers.png": (("peers", "speed"), lambda runs, speeds: plot_peers(runs, speeds[0])),
+    "results_little_data.png": (("little-data",), plot_little_data),
+}
+
+
+def draw_figures(folder: Path, load: Load) -> None:
+    """Draw the figures whose records have changed; delete those that have none any more."""
+    load = of_the_dataset(load)
+    for name, (studies, plot) in FIGURES.items():
+        digest = digest_of(studies, load)
+        if digest is None:
+            (folder / name).unlink(missing_ok=True)
+        elif digest != drawn_from(folder / name):
+            figure = plot(*map(load, studies))
+            with atomic(folder / name) as partial:
+                metadata = {"Description": digest, "Software": None}
+                figure.savefig(partial, format="png", dpi=120, metadata=metadata)
+            plt.close(figure)
+
+
+def digest_of(studies: tuple[str, ...], load: Load = load_records) -> str | None:
+    """What tells the records of some studies from others; None if one has none."""
+    try:
+        records = json.dumps([of_the_dataset(load)(study) for study in studies], sort_keys=True)
+    except FileNotFoundError:
+        return None
+    return hashlib.sha256(records.encode()).hexdigest()
+
+
+def drawn_from(path: Path) -> str | None:
+    """The digest that a figure was saved with; None if there is no such figure."""
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        return image.info.get("Description")
+
+
+def main() -> None:
+    RESULTS.write_text(results_page(load_records), "utf-8")
+    draw_figures(RESULTS.parent, load_records)
+    for page in PAGES:
+        page.write_text(fill_tables(page.read_text(encoding="utf-8"), load_records), "utf-8")
 
 
 if __name__ == "__main__":
-    for page in PAGES:
-        page.write_text(fill_tables(page.read_text(encoding="utf-8"), load_records), "utf-8")
+    main()

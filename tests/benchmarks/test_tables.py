@@ -1,51 +1,246 @@
+import copy
+import shlex
+from dataclasses import asdict
+
+from helpers.studies.experiments import Experiment
 from helpers.studies.records import load_records
+from helpers.studies.tables import by_name
+from helpers.train import parser
+from helpers.training import TrainingConfig
 
 import pytest
-from tables import PAGES, ROOT, cost_table, fill_tables, models_table, seconds_to
+import tables
+from curves import COLORS, MARKS, plot_peers
+from minutes import minutes_until, peers_table, speed_of, speed_table
+from peers import PEERS, network_of
+from results import NO_RECORD, RECORDED, SECTIONS, results_page, train_command
+from stand_in import stand_in, trained_record
+from tables import FIGURES, PAGES, RESULTS, ROOT, draw_figures, drawn_from, fill_tables
 
 
-def record(name, miou=0.5, seconds=(10.0, 20.0, 30.0), val=(0.2, 0.5, 0.4)):
-    iou = {"pet": 0.6, "background": 0.7, "border": 0.2}
-    test = {"miou": miou, "iou": iou, "per_image_miou": 0.5, "accuracy": 0.8}
-    return {
-        "name": name,
-        "dataset": "synthetic",
-        "split_hash": "a",
-        "size": 64,
-        "parameters": 2_000_000,
-        "images_per_second": 30.0,
-        "history": {"seconds": list(seconds), "val_miou": list(val)},
-        "test": test,
+@pytest.fixture(scope="module")
+def trained(drawn):
+    return trained_record(drawn)
+
+
+def run(trained, name, seed=0, network="UNet", **changes):
+    """A run of the default size on the photographs, as a stand-in."""
+    made = stand_in(trained, name, seed, dataset=RECORDED, size=128, **changes)
+    made["settings"]["experiment"] |= {"network": network, "model": {}, "size": 128}
+    return made
+
+
+def column(table, name):
+    """The cells of a column, by the first cell of their row."""
+    head, _, *rows = (line.strip("|").split("|") for line in table.splitlines())
+    place = [cell.strip() for cell in head].index(name)
+    return {row[0].strip(): row[place].strip() for row in rows}
+
+
+PEER = "SMP's Unet, ResNet-18"
+SPEEDS = {  # so many images per second that an epoch of 600 takes 1 and 2 minutes
+    "name": "machine",
+    "dataset": RECORDED,
+    "device": "a CPU",
+    "precision": "float32",
+    "versions": {"torch": "2"},
+    "edition": "0.3",
+    "commit": "c0ffee",
+    "date": "2026-11-30",
+    "networks": {
+        "ours": {"network": "UNet", "training": 10.0, "evaluation": 40.0},
+        "theirs": {"network": network_of(PEER), "training": 5.0, "evaluation": 20.0},
+    },
+}
+for case in SPEEDS["networks"].values():
+    case |= {"model": {}, "size": 128, "precision": "float32", "parameters": 2_000_000}
+
+
+@pytest.fixture
+def peers(trained):
+    """Three runs of ours, one of a peer; four epochs and two."""
+    made, pairs = [], {"train": 600, "val": 9, "test": 37}
+    for seed, miou in enumerate((0.70, 0.71, 0.72)):
+        val = {"history__val_miou": [0.2, 0.5, 0.6, 0.7], "history__seconds": [1.0] * 4}
+        made.append(run(trained, "ours", seed, test__miou=miou, pairs=pairs, **val))
+    val = {"history__val_miou": [0.3, 0.55], "val__miou": 0.55}
+    theirs = run(trained, PEER, 0, network_of(PEER), test__miou=0.6, pairs=pairs, **val)
+    return [*made, theirs]
+
+
+def test_peers_at_equal_minutes(peers):
+    table = peers_table(peers, SPEEDS)
+    assert column(table, "minutes") == {"ours": "4.0", PEER: "4.0"}
+    assert column(table, "test mIoU") == {"ours": "0.710 ± 0.010", PEER: "0.600"}
+    difference = column(table, "difference to ours (95 % interval)")
+    assert difference == {"ours": "", PEER: "-0.100"}  # of the seed that both have
+    assert column(table, "ours had its validation score after") == {"ours": "", PEER: "3.0 min"}
+    assert minutes_until(by_name(peers)["ours"], 0.71, SPEEDS) == "not reached"
+
+
+def test_a_speed_is_that_of_the_same_network_at_the_same_size_and_precision(peers):
+    assert speed_of(peers[0], SPEEDS) == 10 and speed_of(peers[-1], SPEEDS) == 5
+    changes = {"size": 192, "model": {"base_channels": 32}, "network": "another:Net"}
+    for key, value in changes.items():
+        other = stand_in(peers[0], "other", **{f"settings__experiment__{key}": value})
+        with pytest.raises(KeyError, match="was not measured"):
+            speed_of(other, SPEEDS)
+    with pytest.raises(KeyError, match="was not measured"):
+        speed_of(peers[0] | {"precision": "bfloat16"}, SPEEDS)
+
+
+def test_the_curves_of_peers_are_over_minutes(peers):
+    ours, theirs = plot_peers(peers, SPEEDS).axes[0].lines
+    assert list(ours.get_xdata()) == [1, 2, 3, 4] and list(theirs.get_xdata()) == [2, 4]
+    assert list(ours.get_ydata()) == pytest.approx([0.2, 0.5, 0.6, 0.7])
+
+
+def test_speeds():
+    table = speed_table([SPEEDS])
+    assert column(table, "training") == {"ours": "10.0", "theirs": "5.0"}
+    assert column(table, "parameters")["ours"] == "2.00 M"
+
+
+# The page.
+
+
+@pytest.fixture
+def studies(trained, peers):
+    """Stand-ins for all studies."""
+    made = {"results": [run(trained, "default U-Net", s, test__miou=0.61 + s) for s in (0, 1)]}
+    made |= {"little-data": [run(trained, "random, 5 %")], "baselines": [run(trained, "mean mask")]}
+    made |= {
+        "peers": peers,
+        "peers-rates": [run(trained, "ours, 3e-3")],
+        "speed": [copy.deepcopy(SPEEDS)],
     }
+    made |= {"ablation": [run(trained, name, s) for name in ("baseline", "64 px") for s in (1, 2)]}
+    made |= {"ablation-rates": [run(trained, "64 px, 3e-3")]}
+    made |= {"tried": [run(trained, "default")], "encoder": [run(trained, "one rate")]}
+    return made | {"dataset": [{"dataset": RECORDED, "without_a_pet": ["a", "b"]}]}
 
 
-def cells(table, start):
-    line = next(line for line in table.splitlines() if line.startswith(f"| {start}"))
-    return [cell.strip() for cell in line.strip("|").split("|")]
+def loader(studies):
+    def load(study):
+        if study not in studies:
+            raise FileNotFoundError(study)
+        return studies[study]
+
+    return load
 
 
-def test_models_and_the_time_to_reach_each_other():
-    slow = record("other net", 0.4, seconds=(10.0, 40.0), val=(0.2, 0.45))
-    table = models_table([slow, record("UNet (ours)", 0.9)])
-    assert "seconds to 0.450 (other's end)" in table
-    assert cells(table, "UNet (ours)")[-1] == "30" and cells(table, "other net")[-1] == "50"
-    assert table.index("| UNet (ours)") < table.index("| other net")
-    assert table.endswith("which were not tuned for them.")
-    assert seconds_to(slow, 0.46) is None
+def section(page, title):
+    return page.split(f"## {title}\n\n")[1].split("\n\n## ")[0]
 
 
-def test_cost_of_each_width_and_setting():
-    width = {"parameters": 1_942_611, "multiply_adds": 1.25e9, "activation_bytes": 40_000_000}
-    width["images_per_second"] = {"float32": 40.0, "mixed": 80.0}
-    made = {"name": "cpu", "widths": {"16": width}, "settings": {"float32": 40.0}}
-    table = cost_table([made | {"waiting_fraction": {"0 workers": 0.25}}])
-    assert cells(table, "16") == ["16", "1.94 M", "1.25 G", "40 MB", "40.0", "80.0"]
-    assert cells(table, "float32") == ["float32", "40.0"]
-    assert cells(table, "0 workers") == ["0 workers", "25%"]
+def test_a_section_without_its_records_says_so_and_nothing_else(studies):
+    page = results_page(loader({}))
+    for part in SECTIONS:
+        assert section(page + "\n\n## ", part.title).strip() == NO_RECORD
+
+    # One study of several is not enough; and those of another dataset are none.
+    del studies["peers-rates"]
+    studies["tried"][0]["dataset"] = "synthetic"
+    page = results_page(loader(studies))
+    assert section(page, "Peers at equal minutes") == section(page, "What was tried") == NO_RECORD
+    assert page.count(NO_RECORD) == 2
 
 
-def test_there_are_tables():
-    assert any("<!-- table: recipe -->" in page.read_text(encoding="utf-8") for page in PAGES)
+def test_a_whole_page(studies):
+    page = results_page(loader(studies))
+    assert NO_RECORD not in page
+    assert "1.110 ± 0.707" in section(page, "Final runs")
+    assert "(2 of all)" in section(page, "The protocol")
+    assert "37 to test" in section(page, "The protocol")
+    assert f"| {PEER} |" in section(page, "Peers at equal minutes")
+    assert "\npython tests/benchmarks/speed.py\n" in section(page, "Speed")
+    made_by = section(page, "Final runs").split("<summary>Made by</summary>")[1]
+    assert made_by.count("python -m helpers.train") == 1 and "# and seeds 1\n" in made_by
+    assert studies["results"][0]["device"] in made_by
+
+
+def halved(report):
+    """The same with every number halved."""
+    if isinstance(report, dict):
+        return {key: halved(value) for key, value in report.items()}
+    if isinstance(report, list):
+        return list(map(halved, report))
+    return report / 2 if isinstance(report, float) else report
+
+
+@pytest.mark.parametrize("title", [part.title for part in SECTIONS])
+def test_what_a_section_shows_is_in_its_records(studies, title):
+    """With half of all scores and speeds in the records, the section is another."""
+    before = section(results_page(loader(studies)), title)
+    for record in (record for records in studies.values() for record in records):
+        for part in {"test", "test_flip", "val", "networks"} & record.keys():
+            record[part] = halved(record[part])
+    assert section(results_page(loader(studies)), title) != before
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        Experiment(),
+        Experiment(network="variants:DeepUNet", model={"depth": 5, "skips": False}, size=192),
+        Experiment(
+            network="PretrainedUNet", model={"channels": [64, 32, 16, 16, 8]}, fraction=0.05
+        ),
+        Experiment(augment="none", batch_size=8, weights="synthetic"),
+    ],
+)
+def test_a_command_gives_the_settings_again(trained, experiment):
+    training = TrainingConfig(epochs=7, learning_rate=1e-3, encoder_rate=0.3, seed=5)
+    settings = {"training": asdict(training), "experiment": asdict(experiment)}
+    record = stand_in(trained, "a name, with 5 %", 5, settings=settings)
+    command = train_command(record, "study")
+
+    before, after = command.split("python -m helpers.train ")
+    assert before == ("PYTHONPATH=tests/benchmarks " if ":" in experiment.network else "")
+    options = vars(parser().parse_args(shlex.split(after)))
+    options["model"] = dict(options["model"])
+    told = asdict(experiment) | asdict(training) | {"name": "a name, with 5 %", "device": "cpu"}
+    del told["training"]
+    assert {key: options[key] for key in told} == told
+    assert options["test"] and options["flip"] and str(options["threads"]) in record["device"]
+    assert options["out"].as_posix() == "runs/study/a-name-with-5-5"
+
+    del record["test_flip"]
+    record["device"], record["dataset"] = "NVIDIA H100", RECORDED
+    command = train_command(record, "study", seed=6)
+    assert "--flip" not in command and "--device cuda" in command and "--data pets" in command
+    assert "--seed 6" in command
+
+
+def test_figures_are_drawn_when_their_records_change(studies, tmp_path):
+    draw_figures(tmp_path, loader(studies))
+    assert {path.name for path in tmp_path.iterdir()} == set(FIGURES)
+    (first, second) = (tmp_path / name for name in FIGURES)
+    before = first.stat().st_mtime_ns, second.stat().st_mtime_ns, drawn_from(first)
+
+    draw_figures(tmp_path, loader(studies))
+    assert (first.stat().st_mtime_ns, second.stat().st_mtime_ns) == before[:2]
+
+    studies["peers"][0]["history"]["val_miou"][0] = 0.3
+    draw_figures(tmp_path, loader(studies))
+    assert drawn_from(first) != before[2] and second.stat().st_mtime_ns == before[1]
+
+    draw_figures(tmp_path, loader({}))
+    assert not list(tmp_path.iterdir())
+
+
+# What is in the repository.
+
+
+def test_results_are_those_of_the_records():
+    made = results_page(load_records)
+    assert RESULTS.read_text(encoding="utf-8") == made, "run python tests/benchmarks/tables.py"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_those_of_the_records(name):
+    found, expected = drawn_from(RESULTS.parent / name), tables.digest_of(FIGURES[name][0])
+    assert found == expected, "run python tests/benchmarks/tables.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -54,9 +249,16 @@ def test_tables_are_those_of_the_records(page):
     assert fill_tables(text, load_records) == text, "run python tests/benchmarks/tables.py"
 
 
-def test_a_page_is_filled():
-    page = "before\n<!-- table: baselines -->\nold\n<!-- end -->\nafter"
-    filled = fill_tables(page, lambda study: [record("all background")])
-    assert filled.startswith("before\n<!-- table: baselines -->\n\n| prediction |")
-    assert filled.endswith("<!-- end -->\nafter")
-    assert "old" not in filled and "all background" in filled
+@pytest.mark.parametrize("name", [*tables.TABLES, "scores of default U-Net"])
+def test_a_page_is_filled(studies, name):
+    page = f"before\n<!-- table: {name} -->\nold\n<!-- end -->\nafter"
+    filled = fill_tables(page, loader(studies))
+    assert filled.startswith(f"before\n<!-- table: {name} -->\n\n| ")
+    assert filled.endswith(" |\n\n<!-- end -->\nafter") and "old" not in filled
+    assert fill_tables(filled, loader(studies)) == filled
+    with pytest.raises(KeyError):
+        fill_tables(page.replace(name, "no such"), loader(studies))
+
+
+def test_peers_have_a_color_each():
+    assert len(set(COLORS)) == len(COLORS) == len(MARKS) >= len(PEERS) + 2

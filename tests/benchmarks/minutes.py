@@ -1,0 +1,109 @@
+"""Networks at equal minutes: each at the speed that it has alone, as speed.py measured it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import mean
+
+from helpers.constants import CLASS_NAMES
+from helpers.studies.experiments import NETWORKS, Experiment
+from helpers.studies.tables import (
+    Record,
+    by_name,
+    check_comparable,
+    epochs,
+    markdown,
+    millions,
+    paired,
+    spread,
+    values,
+)
+
+BY_CLASS = [f"iou/{name}" for name in CLASS_NAMES]
+
+
+def speed_of(run: Record, speeds: Record) -> float:
+    """Images per second in training of the network of a run, as measured alone.
+
+    Raises KeyError if the network was not measured at this size and precision.
+    """
+    experiment = run["settings"]["experiment"]
+    wanted = {key: experiment[key] for key in ("network", "model", "size")}
+    wanted["precision"] = run["precision"]
+    for case in speeds["networks"].values():
+        if {key: case[key] for key in wanted} == wanted:
+            return case["training"]
+    raise KeyError(f"{speeds['name']}: the speed of {wanted} was not measured")
+
+
+def minutes_of_an_epoch(run: Record, speeds: Record) -> float:
+    """At the speed measured alone, validation left out."""
+    return run["pairs"]["train"] / speed_of(run, speeds) / 60
+
+
+def peers_table(records: Sequence[Record], speeds: Record) -> str:
+    """Networks at equal minutes, the best first, and how far each is from ours on the test list.
+
+    Raises ValueError for runs on different pairs or at different sizes, KeyError for a network
+    whose speed was not measured.
+    """
+    check_comparable(records)
+    groups = by_name(records)
+    ours = {name: runs for name, runs in groups.items() if network(runs[0]) in NETWORKS}
+    theirs = {name: runs for name, runs in groups.items() if name not in ours}
+    default = next((runs for runs in ours.values() if is_default(runs[0])), [])
+    found = paired(theirs, default, "test/miou")
+
+    head = ["network", "parameters", "rate", "images/s", "epochs", "minutes", "seeds", "test mIoU"]
+    head += [f"IoU {name}" for name in CLASS_NAMES]
+    head += ["difference to ours (95 % interval)", "p, corrected"]
+    head += [f"{name} had its validation score after" for name in ours]
+
+    rows = []
+    for name, runs in sorted(groups.items(), key=lambda item: -mean(values(item[1], "test/miou"))):
+        run, goal = runs[0], mean(values(runs, "val/miou"))
+        minutes = minutes_of_an_epoch(run, speeds) * len(run["history"]["seconds"])
+        row = [name, millions(run), f"{run['settings']['training']['learning_rate']:g}"]
+        row += [f"{speed_of(run, speeds):.1f}", epochs(runs), f"{minutes:.1f}", str(len(runs))]
+        row += [spread(values(runs, f"test/{key}")) for key in ("miou", *BY_CLASS)]
+        row += found.get(name, ["", ""])
+        until = (minutes_until(of_ours, goal, speeds) for of_ours in ours.values())
+        rows.append([*row, *(until if name in theirs else [""] * len(ours))])
+    return markdown(head, rows)
+
+
+def network(run: Record) -> str:
+    """What `helpers.train --network` was told."""
+    return run["settings"]["experiment"]["network"]
+
+
+def is_default(run: Record) -> bool:
+    """The network that peers are compared with: the default one, from random weights."""
+    usual = asdict(Experiment())
+    return all(
+        run["settings"]["experiment"][k] == usual[k] for k in ("network", "model", "weights")
+    )
+
+
+def minutes_until(runs: Sequence[Record], goal: float, speeds: Record) -> str:
+    """Minutes of training until the validation mIoU first was at least `goal`, mean over runs."""
+    reached = []
+    for run in runs:
+        ends = [k for k, miou in enumerate(run["history"]["val_miou"], 1) if miou >= goal]
+        if not ends:
+            return "not reached"
+        reached.append(ends[0] * minutes_of_an_epoch(run, speeds))
+    return f"{mean(reached):.1f} min"
+
+
+def speed_table(records: Sequence[Record]) -> str:
+    """Images per second of each network, alone on a machine."""
+    parts = []
+    for record in records:
+        head = [record["device"], "input", "precision", "parameters", "training", "evaluation"]
+        rows = [
+            [name, f"{case['size']} px", case["precision"], millions(case)]
+            + [f"{case[kind]:.1f}" for kind in ("training", "evaluation")]
+            for name, case in record["networks"].items()
+        ]
+        parts.append(markdown(head, rows))
+    return "\n\n".join(parts)

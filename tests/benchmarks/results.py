@@ -1,0 +1,319 @@
+"""RESULTS.md, section by section: fixed words, and what the run records say."""
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from helpers.studies.experiments import Experiment
+from helpers.studies.records import record_path
+from helpers.studies.report import BAND_RADIUS
+from helpers.studies.tables import (
+    Record,
+    baselines_table,
+    breeds_table,
+    by_name,
+    comparison_table,
+    details_table,
+    little_data_table,
+    rates_table,
+    runs_table,
+)
+from helpers.training import TrainingConfig
+
+from minutes import peers_table, speed_table
+
+Load = Callable[[str], list[Record]]
+DATASET = "Oxford-IIIT Pet, official split (224 px copy)"
+RECORDED = "Oxford-IIIT Pet (full)"  # what records call it
+NO_RECORD = "no record yet"
+
+
+def results_page(load: Load) -> str:
+    """The whole page. load gives the records of a study, or raises FileNotFoundError."""
+    load = of_the_dataset(load)
+    shown: dict[tuple[str, ...], str] = {}
+    parts = [f"# Results\n\n{OPENING}", f"## The protocol\n\n{protocol(load)}"]
+    for section in SECTIONS:
+        try:
+            studies = [load(study) for study in section.studies]
+        except FileNotFoundError:
+            text = NO_RECORD
+        else:
+            text = section.write(*studies)
+            if section.studies in shown:
+                text += f'\n\nThese are the runs of "{shown[section.studies]}".'
+            else:
+                text += f"\n\n{made_by(section.studies, studies)}"
+                shown[section.studies] = section.title
+        parts.append(f"## {section.title}\n\n{text}")
+    return "\n\n".join(parts) + "\n"
+
+
+def of_the_dataset(load: Load) -> Load:
+    """Load records, those of other datasets left out."""
+
+    def chosen(study: str) -> list[Record]:
+        if records := [record for record in load(study) if record["dataset"] == RECORDED]:
+            return records
+        raise FileNotFoundError(f"{study} has no record of {RECORDED}")
+
+    return chosen
+
+
+OPENING = f"""\
+Every number in a table or a figure on this page is made from the run records in
+[helpers/studies/records](../helpers/studies/records) by `python tests/benchmarks/tables.py`; none
+is typed. All of it is of one dataset: **{DATASET}**.
+
+Each section ends with the commands that make its rows again: `PETS_DATA` names the folder that
+holds `oxford-iiit-pet/`. They stand in one list, too, which can be worked off as a whole, by
+several processes, and goes on where it was cut off:
+`python tests/benchmarks/runs.py run --folder runs/all`, and `list` in place of `run` shows it."""
+
+
+def protocol(load: Load) -> str:
+    """How every score on the page was made."""
+    return f"""\
+- **Photographs.** {DATASET}: all pairs of the official lists. The photographs were scaled to a
+  shorter side of 224 px, by way of a copy that had been squashed to squares, and saved as JPEG once
+  more; the trimaps are the official ones, scaled with NEAREST. "Own size" below is this size. So
+  scores can be set beside those of others on the official test list, with this caveat.
+- **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
+  (`helpers.data.load_splits`){_counts(load)}. The official test list is opened once for each final
+  run, after all choices; what is compared or chosen is compared on validation.
+- **Masks.** Three classes: pet, background, border ("not classified" in the official words, and a
+  class of its own here). They are resized with NEAREST_EXACT, which takes the value in the middle
+  of each cell.
+- **Trimaps without a pet.** Some official trimaps are all background{_without(load)}. They stay in,
+  as they are. In the one confusion matrix their pixels count as any; in the per-image mIoU, classes
+  that are neither in the truth nor in the prediction are left out.
+- **Files.** Some official files named .jpg are PNGs: files are read by their content. In the
+  224 px copy, all are JPEGs.
+- **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode. Scores
+  are computed in float32, whatever the training computed in.
+- **Scores.** mIoU is the mean over the three classes of the IoU from one confusion matrix over
+  all pixels of the split. Beside it: the per-image mIoU (the mean of every image's own), the pixel
+  accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline. At the input size
+  first; then at the images' own size, with the logits enlarged bilinearly, which is what networks
+  of different input sizes can be compared by. "With mirror images" is test-time augmentation: the
+  mean of the probabilities for an image and for its mirror image.
+- **Spread.** Behind a mean over the seeds stands, after ±, their sample standard deviation: the
+  luck of training. Intervals in brackets behind a score are 95 % bootstrap intervals over the
+  images, their ends averaged over the seeds: the choice of photographs.
+- **Differences** are paired by seed. Their 95 % intervals and p-values are those of the paired
+  t-test, and p is corrected by Holm for the number of comparisons in its table. Three seeds are
+  few: an interval is wide, and one that holds 0 is no proof of no difference. One seed has none.
+- **Learning rates.** Networks that are compared get each its own, the best on validation of the
+  same short list; the trial stands beside the comparison.
+- **Minutes** in a table are those of its runs, with the validation, on what "Made by" names;
+  several of them shared a machine."""
+
+
+def _counts(load: Load) -> str:
+    """How many pairs there are, once a final run says so."""
+    try:
+        pairs = load("results")[0]["pairs"]
+    except FileNotFoundError:
+        return ""
+    return ": {train:,} pairs to train on, {val:,} to choose by, {test:,} to test".format(**pairs)
+
+
+def _without(load: Load) -> str:
+    """How many trimaps have no pet, once the dataset was counted."""
+    try:
+        return f" ({len(load('dataset')[0]['without_a_pet'])} of all)"
+    except FileNotFoundError:
+        return ""
+
+
+def results_section(records: list[Record]) -> str:
+    return f"""\
+Final runs, scored on the test list. mIoU here is at each network's own input size.
+
+{runs_table(records)}
+
+More scores of the same runs. The masks themselves, squashed to the input size and enlarged again,
+are what the best of networks could reach.
+
+{details_table(records)}"""
+
+
+def baselines_section(records: list[Record]) -> str:
+    return f"""\
+What needs no network, chosen on trainval and scored on the test list.
+
+{baselines_table(records)}"""
+
+
+def breeds_section(records: list[Record]) -> str:
+    return f"""\
+Test mIoU by breed: those that the best of the final runs is best and worst at.
+
+{breeds_table(records)}"""
+
+
+def little_data_section(records: list[Record]) -> str:
+    return f"""\
+Of the training split, every so many-th pair is used, so many times an epoch that the steps are as
+many as with all; validation and test are whole. ImageNet's weights are in the encoder of a
+PretrainedUNet; the other rows are of the default U-Net. Test mIoU at the input size:
+
+{little_data_table(records)}
+
+![Test mIoU against the number of training pairs, a line for each kind of weights to begin
+with](results_little_data.png)"""
+
+
+def peers_section(records: list[Record], rates: list[Record], speeds: list[Record]) -> str:
+    return f"""\
+Networks of others in our own loop: the same pairs, input size, batches, augmentation, loss,
+optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
+trial (the second table). Minutes are turned into whole epochs, at least one, at the speed that
+each network has in training, alone and in turn, on {speeds[0]["device"]}: so the runs could be
+made anywhere. The time of weights that ours begins with is not counted. Halfway, at a high learning
+rate, a network scores lower than a run of half the length would end with.
+
+What is called a reimplementation was written anew from what its repository shows
+([peers.py](../tests/benchmarks/peers.py) has the links and what differs), and is not trained by
+its authors' recipe: these numbers say how a network fares in our loop, not how good its project
+is. And they favor ours: its width, loss, augmentation and schedule were chosen on these very
+validation pairs ("What was tried"); of the others, only the learning rate was. So few minutes
+favor small networks, and those of SMP and torchvision mostly begin with ImageNet's weights, not
+with random ones.
+
+{peers_table(records, speeds[0])}
+
+![Validation mIoU against minutes of training, a line for each network](results_peers.png)
+
+Learning rates, validation mIoU:
+
+{rates_table(rates)}"""
+
+
+def ablation_section(records: list[Record], rates: list[Record]) -> str:
+    return f"""\
+One thing is changed at a time, and all else is kept, but for the learning rate, which each takes
+as was best on validation (the second table). Validation mIoU at the images' own size, paired by
+seed. Runs are short: what is slow at first but better in the end loses here.
+
+{comparison_table(records)}
+
+Learning rates, validation mIoU at the input size:
+
+{rates_table(rates)}"""
+
+
+def tried_section(records: list[Record]) -> str:
+    return f"""\
+What is known to help others, one thing at a time; also what did not help here, which is not part
+of `helpers` ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the
+images' own size. With one seed, a difference of the size of the seeds' spread says nothing: see
+the tables with seeds for that size.
+
+{comparison_table(records, "default")}"""
+
+
+def encoder_section(records: list[Record]) -> str:
+    return f"""\
+How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
+the images' own size.
+
+{comparison_table(records, "one rate")}"""
+
+
+def speed_section(records: list[Record]) -> str:
+    return f"""\
+Images per second in training (loading and augmentation included) and in evaluation, each network
+alone on the machine, in turn; medians over several rounds.
+
+{speed_table(records)}"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, the studies whose records it needs, and what it makes of them."""
+
+    title: str
+    studies: tuple[str, ...]
+    write: Callable[..., str]
+
+
+SECTIONS = [
+    Section("Final runs", ("results",), results_section),
+    Section("Without a network", ("baselines",), baselines_section),
+    Section("Breeds", ("results",), breeds_section),
+    Section("Little data", ("little-data",), little_data_section),
+    Section("Peers at equal minutes", ("peers", "peers-rates", "speed"), peers_section),
+    Section("What makes it work", ("ablation", "ablation-rates"), ablation_section),
+    Section("What was tried", ("tried",), tried_section),
+    Section("Training a pretrained encoder", ("encoder",), encoder_section),
+    Section("Speed", ("speed",), speed_section),
+]
+
+
+SCRIPTS = {"speed": "speed.py", "baselines": "facts.py"}  # of studies without a training
+
+
+def made_by(names: Sequence[str], studies: Sequence[list[Record]]) -> str:
+    """A folded paragraph: the commands that make the records again, and where they were made."""
+    lines = []
+    for study, records in zip(names, studies, strict=True):
+        if study in SCRIPTS:
+            lines.append(f"python tests/benchmarks/{SCRIPTS[study]}")
+            continue
+        for runs in by_name(records).values():
+            rest = ", ".join(str(run["seed"]) for run in runs[1:])
+            commands = dict.fromkeys(train_command(run, study, runs[0]["seed"]) for run in runs)
+            lines += [f"{line}  # and seeds {rest}" if rest else line for line in commands]
+
+    about = [f"- {line}" for line in provenance([r for records in studies for r in records])]
+    folded = ["<details>", "<summary>Made by</summary>", "", "```", *lines, "```", "", *about]
+    return "\n".join([*folded, "", "</details>"])
+
+
+def provenance(records: Sequence[Record]) -> list[str]:
+    """Devices and threads, dates, commits, versions, the split: each once."""
+
+    def each(key: str) -> str:
+        return ", ".join(sorted({str(record[key]) for record in records if key in record}))
+
+    dates = sorted(record["date"] for record in records)
+    versions = {f"{name} {number}" for r in records for name, number in r["versions"].items()}
+    return [
+        f"device: {'; '.join(sorted({record['device'] for record in records}))}",
+        f"precision: {each('precision')}",
+        f"dates: {dates[0]} to {dates[-1]}",
+        f"commits: {each('commit')}",
+        f"versions: {', '.join(sorted(versions))}; edition {each('edition')}",
+        f"dataset: {DATASET}; split: {each('split_hash') or '-'}",
+    ]
+
+
+def train_command(record: Record, study: str, seed: int | None = None) -> str:
+    """The call of `helpers.train` that makes a record again: what differs from the defaults.
+
+    seed: another one than the record's.
+    """
+    training, experiment = record["settings"]["training"], record["settings"]["experiment"]
+    seed = record["seed"] if seed is None else seed
+    out = record_path(record["name"], seed, study).stem
+    data = "synthetic" if record["dataset"] == "synthetic" else "pets"
+    words = ["--data", data, "--out", f"runs/{study}/{out}", "--name", record["name"]]
+
+    for given, usual in ((experiment, asdict(Experiment())), (training, asdict(TrainingConfig()))):
+        for key, value in given.items():
+            if key not in ("model", "training", "seed") and value != usual[key]:
+                words += [f"--{key.replace('_', '-')}", str(value)]
+    words += ["--seed", str(seed)]
+    if experiment["model"]:
+        words += ["--model", *(f"{key}={value}" for key, value in experiment["model"].items())]
+
+    on_cpu = re.match(r"cpu.* (\d+) threads", record["device"])
+    words += ["--device", "cpu", "--threads", on_cpu[1]] if on_cpu else ["--device", "cuda"]
+    words += ["--test"] * ("test" in record) + ["--flip"] * ("test_flip" in record)
+
+    # What these scripts add, MODULE:NAME, is found on the path.
+    own = any(":" in experiment[key] for key in ("network", "augment"))
+    path = "PYTHONPATH=tests/benchmarks " if own else ""
+    return f"{path}python -m helpers.train {shlex.join(words)}"
