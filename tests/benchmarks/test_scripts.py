@@ -1,28 +1,25 @@
 """Each benchmark at its smallest: that it runs, and what it leaves. Figures are for real runs."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import notebooks
-from helpers import training
-from helpers.data import load_splits
-from helpers.losses import LOSSES
-from helpers.model import UNet
 from helpers.studies.experiments import Experiment
 from helpers.studies.records import load_records
-from helpers.training import TrainingConfig
+from helpers.train import main as train
+from helpers.train import parser
 
-import cost
-import experiments
-import left_out
 import loading
-import models
 import nbformat
 import pytest
+import runs
+import speed
 import together
 import torch
+import variants
 
 TINY = Experiment(model={"base_channels": 4, "depth": 2}, size=32)
 
@@ -32,119 +29,86 @@ def dataset(drawn, monkeypatch):
     monkeypatch.setenv("PETS_DATA", str(drawn.root))
 
 
-def test_a_stopped_script_records_nothing_and_stops(tmp_path, monkeypatch):
-    """Ctrl-C in the second epoch of the first of two runs; later the script goes on from there."""
-    study = {"first": TINY, "second": TINY}
-    monkeypatch.setitem(experiments.STUDIES, "one-factor", study)
-    arguments = ["one-factor", "--seeds", "0", "--epochs", "2", "--out", str(tmp_path)]
-
-    scored = []
-
-    def stop_at_the_second(*given, **options):
-        scored.append(1)
-        if len(scored) == 2:
-            raise KeyboardInterrupt
-        return evaluate(*given, **options)
-
-    evaluate = training.evaluate
-    monkeypatch.setattr(training, "evaluate", stop_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        experiments.main(arguments)
-    assert not list(tmp_path.rglob("*.json")) and len(scored) == 2
-
-    experiments.main(arguments)
-    made = load_records("one-factor", tmp_path)
-    assert [record["name"] for record in made] == ["first", "second"]
-    assert all(len(record["history"]["seconds"]) == 2 for record in made)
-    assert len(scored) == 2 + 1 + 2
-
-
-def test_runs_with_a_record_are_skipped(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(experiments.STUDIES, "recipe", {"recipe": TINY})
-    arguments = ["recipe", "--seeds", "7", "--epochs", "1", "--out", str(tmp_path)]
-    experiments.main(arguments)
-    (record,) = load_records("recipe", tmp_path)
-    assert {"calibration_error", "temperature", "calibration_error_scaled"} <= record["test"].keys()
-    assert record["test"]["images"] == record["test_flip"]["images"] == 37
-    plain, flipped = (record[part]["temperature"] for part in ("test", "test_flip"))
-    assert plain != flipped
-    assert record["test"]["calibration_error_scaled"] < record["test"]["calibration_error"] + 0.05
-
-    experiments.main(arguments)
-    assert "skipped" in capsys.readouterr().out
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", left_out.VARIANTS)
-def test_variants_that_were_left_out(name, drawn, monkeypatch):
-    monkeypatch.setitem(left_out.VARIANTS["recipe, stronger augmentation"].training, "epochs", 1)
-    record = left_out.run(name, load_splits(drawn, 32), epochs=1, seed=0)
-    assert 0 < record["val"]["own_size"]["miou"] < 1
-    assert record["settings"]["variant"] == name
+@pytest.mark.parametrize("name", [*runs.TRIED, *runs.TRIED_LATER, *runs.ALSO])
+def test_what_was_tried_can_be_trained(name, tmp_path):
+    flags = (runs.TRIED | runs.TRIED_LATER | runs.ALSO)[name]
+    few = ["--epochs", "1", "--size", "32", "--limit", "5", "--device", "cpu"]
+    train([*shlex.split(flags), *few, "--data", os.environ["PETS_DATA"], "--out", str(tmp_path)])
+    assert (tmp_path / "record.json").is_file()
 
 
-def test_averaged_weights_are_near_the_first_ones(drawn, monkeypatch):
-    """At 0.99, a few steps hardly move the average."""
-    trained = []
-    monkeypatch.setattr(left_out, "make_record", lambda _, model, *__: trained.append(model))
-    for name in ("averaged weights (EMA 0.99)", "stronger augmentation"):
-        left_out.run(name, load_splits(drawn, 32), epochs=2, seed=0)
-
-    torch.manual_seed(0)
-    first = UNet().state_dict()["head.weight"]
-    averaged, plain = ((model.head.weight - first).abs().mean() for model in trained)
-    assert 0 < averaged < plain / 2
-
-
-@pytest.mark.slow
-def test_networks_against_each_other(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(models, "SIZE", 32)
-    names = ["UNet (ours)", "example project"]  # the others are not installed everywhere
-    models.main(["--minutes", "0.001", "--names", *names, "--out", str(tmp_path)])
-    made = {record["name"]: record for record in load_records("models", tmp_path)}
-    assert made.keys() == set(names)
-    assert all(
-        r["device"].startswith("cpu") and r["precision"] == "bfloat16" for r in made.values()
-    )
-    assert made["example project"]["parameters"] == pytest.approx(2.66e6, rel=0.01)
-    table = capsys.readouterr().out
-    assert "(example's end)" in table and "which were not tuned" in table
+def test_averaged_weights_are_between_the_first_and_the_last():
+    model = variants.AveragedUNet(decay=0.9, base_channels=4, depth=1)
+    images = torch.randn(2, 3, 16, 16)
+    first = model.model.head.weight.detach().clone()
+    model.train()(images)  # the average begins
+    with torch.no_grad():
+        model.model.head.weight += 1
+    model(images)
+    average = model.average.module.head.weight
+    assert torch.allclose(average, first + 0.1, atol=1e-5)
+    assert not average.requires_grad
+    assert torch.equal(model.eval()(images), model.average(images))
 
 
-@pytest.mark.parametrize(("schedule", "falls"), [("constant", False), ("cosine", True)])
-def test_another_recipe_is_followed(drawn, schedule, falls):
-    LOSSES.update(models.OWN_LOSSES)
-    recipe = models.Recipe("Adam", 1e-3, 8, "cross-entropy, plain", schedule)
-    model, config = UNet(base_channels=4, depth=2), TrainingConfig(epochs=3, loss=recipe.loss)
-    history = models.train_by_recipe(model, load_splits(drawn, 32), recipe, config)
-    first, *_, last = history["learning_rate"]
-    assert first == 1e-3 and (last < 5e-4 if falls else last == 1e-3)
-    assert history["train_loss"][-1] < history["train_loss"][0]
-
-
-def test_the_recipes_name_what_there_is():
-    for _, recipe in models.OTHERS.values():
-        assert recipe.loss in models.OWN_LOSSES and recipe.augmentation in models.AUGMENTATIONS
-
-
-@pytest.mark.slow
-def test_cost(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost, "SIZE", 32)
-    monkeypatch.delitem(cost.SETTINGS, "mixed, compiled")  # needs a compiler
-    cost.main(["--widths", "8", "--seconds", "0.1", "--out", str(tmp_path)])
-    (record,) = load_records("cost", tmp_path)
-    assert record["widths"]["8"]["parameters"] == 486_571
-    assert all(speed > 0 for speed in record["settings"].values())
-    assert all(0 <= part < 1 for part in record["waiting_fraction"].values())
-
-
-def test_cost_times_the_steps_that_fit_takes(monkeypatch):
-    monkeypatch.setattr(cost, "SIZE", 16)
+def test_speed_in_turn(tmp_path, monkeypatch, capsys):
+    """Every round goes through all networks; the first only warms up; medians count."""
     seen = []
-    monkeypatch.setattr(cost, "train_one_epoch", lambda state, *_: seen.append(state))
-    trainer = cost.Trainer(width=4)
-    trainer.seconds_for([cost.random_batch()])
-    assert seen == [trainer.state]
+    pace = {"train_speed": iter([99, 99, 3, 30, 1, 10, 2, 20]), "evaluation_speed": iter([5] * 8)}
+    for method, speeds in pace.items():
+
+        def measured(trainee, method=method, speeds=speeds):
+            seen.append((trainee.model.config["base_channels"], method))
+            return float(next(speeds))
+
+        monkeypatch.setattr(speed.Trainee, method, measured)
+    small = Experiment(model={"base_channels": 2, "depth": 2}, size=32)
+    monkeypatch.setattr(speed, "CASES", {"tiny": TINY, "small": small})
+    speed.main(["--rounds", "3", "--minutes", "1", "7", "--threads", "1", "--out", str(tmp_path)])
+
+    turn = [(c, method) for c in (4, 2) for method in ("train_speed", "evaluation_speed")]
+    assert seen == turn * 4
+    (record,) = load_records("speed", tmp_path)
+    assert record["networks"]["tiny"]["training"] == 2
+    assert record["networks"]["small"]["training"] == 20
+    assert record["networks"]["tiny"]["evaluation"] == 5
+    assert record["networks"]["small"]["rounds"]["training"] == [30, 10, 20]
+    assert record["networks"]["small"]["model"] == small.model and record["pairs"] == 28
+
+    # An epoch of tiny's is 28 / 2 = 14 s: a minute has 4 of them, 7 have 30.
+    told = capsys.readouterr().out
+    assert "tiny: 2.0 images/s: 4 epochs in 1 min, 30 epochs in 7 min (one: 0.2)" in told
+    assert torch.get_num_threads() == 1
+
+
+def test_at_least_one_epoch_and_the_nearest():
+    assert speed.epochs_in(3, images_per_second=2, pairs=2760) == 1
+    assert speed.epochs_in(10, images_per_second=11, pairs=2760) == 2  # 2.4
+    assert speed.epochs_in(10, images_per_second=12, pairs=2760) == 3  # 2.6
+
+
+def test_what_is_timed_is_a_training(drawn):
+    """Steps are taken on new images in each pass, and the evaluation changes nothing."""
+    trainee = speed.Trainee(TINY, drawn, images=8, passes=2, precision="float32")
+    before = [p.detach().clone() for p in trainee.model.parameters()]
+    assert trainee.evaluation_speed() > 0
+    assert all(map(torch.equal, before, trainee.model.parameters()))
+
+    assert trainee.train_speed() > 0
+    assert not any(map(torch.equal, before, trainee.model.parameters()))
+    assert trainee.state.schedule.last_epoch == 1  # steps: 8 of its images fill one batch
+    first = next(iter(trainee.train))[0].sum()
+    trainee.train_speed()
+    assert next(iter(trainee.train))[0].sum() != first
+
+
+def test_the_speed_of_all_that_is_given_minutes_is_measured():
+    """What runs.py turns into epochs is among the cases: network, arguments, size."""
+    cases = [(case.network, case.model, case.size) for case in speed.CASES.values()]
+    for own in runs.PEERS.values():
+        options = parser().parse_args(["--data", "pets", "--out", ".", *shlex.split(own)])
+        assert (options.network, dict(options.model), options.size) in cases
 
 
 def test_loading(capsys):
@@ -189,10 +153,11 @@ def test_notebooks_run_in_a_copy(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_script_starts_as_its_page_says():
+@pytest.mark.parametrize("name", ["speed", "runs", "facts"])
+def test_a_script_starts_as_its_page_says(name):
     """From a shell, without what pytest adds to the path."""
-    path = Path(__file__).with_name("experiments.py")
+    path = Path(__file__).with_name(f"{name}.py")
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, str(path), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert "python tests/benchmarks/experiments.py STUDY" in done.stdout
+    assert f"python tests/benchmarks/{name}.py" in done.stdout

@@ -11,18 +11,29 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from statistics import harmonic_mean
 
 
 def work(seconds: float) -> None:
     """Be ready, wait for a line on standard input, train, print the speed."""
-    from cost import Trainer, random_batch  # imports helpers, then torch
+    with redirect_stdout(sys.stderr):  # standard output is for the other process
+        from helpers.datasets.pets import find_dataset
+        from helpers.studies.experiments import Experiment
 
-    trainer = Trainer()
-    trainer.seconds_for([random_batch()])  # warm up
+        from speed import Trainee  # imports helpers, then torch
+
+        trainee = Trainee(Experiment(), find_dataset(), 64, passes=10**4, precision="float32")
+        trainee.train_speed()  # warm up
     print("ready", flush=True)
     input()
-    print(trainer.images_per_second(seconds))
+
+    speeds, end = [], time.monotonic() + seconds
+    while not speeds or time.monotonic() < end:
+        speeds.append(trainee.train_speed())
+    print(harmonic_mean(speeds))
 
 
 def speeds(count: int, seconds: float) -> list[float]:
