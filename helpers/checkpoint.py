@@ -1,5 +1,6 @@
 """What training leaves behind: written whole or not at all, and read with clear errors."""
 
+import json
 import warnings
 from pathlib import Path
 
@@ -89,13 +90,15 @@ class RunFolder:
         folder: None keeps nothing on disk.
         about: what the run depends on; it is stored with the weights, and a run goes on with the
             same only. Where it differs in `may_change`, going on is allowed, with a warning.
+
+    Raises TypeError for an `about` that does not consist of plain values.
     """
 
     may_change = ("device", "precision")
 
     def __init__(self, folder: str | Path | None, about: dict) -> None:
         self.folder = Path(folder) if folder else None
-        self.about = about
+        self.about = json.loads(json.dumps(about)) if folder else about  # or TypeError
 
     def start(self) -> None:
         """Make room for a new run: the files of an earlier one are renamed, never destroyed."""

@@ -175,7 +175,7 @@ def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
         "size": pairs.images.shape[-1],
         "training_samples": len(train),
         "validation_samples": len(val),
-        "names": hashlib.sha256(names.encode()).hexdigest()[:12],
+        "names_hash": hashlib.sha256(names.encode()).hexdigest()[:12],
         "class_names": list(pairs.class_names),
         "class_colors": list(pairs.class_colors),
     }

@@ -28,7 +28,7 @@ class Evaluation(NamedTuple):
 def pick_device(name: str | torch.device = "auto") -> torch.device:
     """The device to work on. "auto" takes CUDA, else Apple's MPS, else the CPU.
 
-    Raises RuntimeError for a GPU that PyTorch cannot see.
+    Raises RuntimeError for a GPU that PyTorch cannot see, and for another name.
     """
     if str(name) == "auto":
         has_mps = torch.backends.mps.is_available()
@@ -38,8 +38,8 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
     except (AssertionError, NotImplementedError, RuntimeError) as error:
         raise RuntimeError(
             f"device {str(name)!r} was asked for, but PyTorch {torch.__version__} cannot use it:"
-            " use 'auto' or 'cpu', or install a GPU driver and a PyTorch built for it (in Colab:"
-            " Runtime > Change runtime type)"
+            " there are 'auto', 'cpu', 'cuda' and 'mps'; the last two need a GPU, with its driver"
+            " and a PyTorch built for it (in Colab: Runtime > Change runtime type)"
         ) from error
     return torch.device(name)
 

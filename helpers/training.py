@@ -244,7 +244,8 @@ def fit(
     seconds (with the validation).
 
     Raises FloatingPointError when the loss is not finite, ValueError for a last.pt with another
-    `about`, configuration or `model.config`, and where there is nothing to train or validate on.
+    `about`, configuration or `model.config`, and where there is nothing to train or validate on,
+    TypeError for an `about` that cannot be kept in `folder`.
     """
     config = config or TrainingConfig()
     if not len(train_loader) or not len(val_loader):

@@ -17,6 +17,7 @@ from helpers.datasets import pets
 from helpers.inference import evaluate
 from helpers.model import UNet
 
+import numpy as np
 import pytest
 import torch
 
@@ -166,6 +167,14 @@ class TestRunFolder:
         files.start()
         files.save({}, {}, True)
         assert files.read_last() is None
+
+    def test_only_plain_values_are_kept(self, tmp_path):
+        """NumPy's float64 is a float to Python, and no plain value to torch's safe reading."""
+        folder = RunFolder(tmp_path, {"score": np.float64(0.5), "names": ("a", "b")})
+        folder.save({"model": {}, "model_config": {}}, {}, improved=False)
+        saved = folder.read_last()
+        assert type(saved["score"]) is float and saved["names"] == ["a", "b"]
+        assert RunFolder(tmp_path, {"names": ("a", "b")}).read_last() is not None
 
     def test_a_new_run_renames_the_files_of_each_earlier_one(self, tmp_path):
         folder = RunFolder(tmp_path / "run", {})

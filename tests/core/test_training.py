@@ -317,6 +317,15 @@ class TestBest:
         assert best["config"]["learning_rate"] == 3e-3 and best["precision"] == "float32"
         assert best["device"] == "cpu" and best["model_config"]["depth"] == 2
 
+    def test_what_cannot_be_kept_is_refused_before_the_first_step(self, train, small, tmp_path):
+        steps, about = [], {"data": tmp_path}
+        options = {"about": about, "after_step": lambda model, loss: steps.append(loss)}
+        with pytest.raises(TypeError, match=r"\w+Path is not JSON serializable"):
+            train(small(), folder=tmp_path / "run", **options)
+        assert not steps and not (tmp_path / "run").exists()
+        train(small(), **options)  # where nothing is kept, anything may be said
+        assert len(steps) == 12
+
     def test_validation_masks_that_are_ignored_whole_stop_the_run(self, loaders, small):
         val = [(torch.randn(1, 3, 8, 8), torch.full((1, 8, 8), IGNORE_INDEX))]
         with pytest.raises(ValueError, match="no pixel of the validation masks counts"):
@@ -469,7 +478,7 @@ class TestResume:
     def test_refuses_other_data(self, train, pairs, data, small, tmp_path):
         train(small(), folder=tmp_path, about=describe(*data))
         others = SegmentationDataset(pairs, list(range(1, 9)))
-        with pytest.raises(ValueError, match=r"made with names .*, not .*choose another folder"):
+        with pytest.raises(ValueError, match=r"made with names_hash .*, not .*another folder"):
             train(small(), folder=tmp_path, about=describe(others, data[1]), resume=True)
         with pytest.raises(ValueError, match="made with steps_per_epoch 3, not 8"):
             train(small(), make_loader(data[0], 1), folder=tmp_path, resume=True)
