@@ -122,9 +122,10 @@ def _counts(load: Load) -> str:
 def _without(load: Load) -> str:
     """How many trimaps have no pet, once the dataset was counted."""
     try:
-        return f" ({len(load('dataset')[0]['without_a_pet'])} of all)"
+        (facts,) = load("dataset")
     except FileNotFoundError:
         return ""
+    return f" ({len(facts['without_a_pet'])} of {sum(facts['pairs'].values()):,})"
 
 
 def results_section(records: list[Record]) -> str:

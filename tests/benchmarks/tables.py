@@ -31,7 +31,7 @@ from curves import plot_little_data, plot_peers
 from matplotlib.figure import Figure
 from minutes import speed_table
 from PIL import Image
-from results import Load, of_the_dataset, results_page
+from results import NO_RECORD, Load, of_the_dataset, results_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "helpers/weights/README.md"]
@@ -50,22 +50,31 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], str]]] = {
 
 
 def fill_tables(text: str, load: Load) -> str:
-    """A page with each table between its two marks made anew. Raises KeyError for an unknown one.
+    """A page with each table between its two marks made anew, or "no record yet" in its place.
 
-    load gives the records of a study, as `load_records` does.
+    load gives the records of a study, as `load_records` does; those of the photographs are used.
+    Raises KeyError for an unknown table or run.
     """
+    load = of_the_dataset(load)
 
     def table(match: re.Match) -> str:
-        name = match[2]
-        if name.startswith("scores of "):
-            made = results_table(by_name(load("results"))[name.removeprefix("scores of ")])
-        else:
-            study, make = TABLES[name]
+        study, make = _table(match[2])
+        try:
             made = make(load(study))
+        except FileNotFoundError:
+            made = NO_RECORD
         return f"{match[1]}\n\n{made}\n\n{match[3]}"
 
     marks = r"(<!-- table: (.+?) -->).*?(<!-- end -->)"
     return re.sub(marks, table, text, flags=re.DOTALL)
+
+
+def _table(name: str) -> tuple[str, Callable[[list[Record]], str]]:
+    """A study, and what makes the table of its records."""
+    if name.startswith("scores of "):
+        run = name.removeprefix("scores of ")
+        return "results", lambda records: results_table(by_name(records)[run])
+    return TABLES[name]
 
 
 # The figures of RESULTS.md, and the studies that they show.

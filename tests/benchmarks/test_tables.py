@@ -117,7 +117,8 @@ def studies(trained, peers):
     made |= {"ablation": [run(trained, name, s) for name in ("baseline", "64 px") for s in (1, 2)]}
     made |= {"ablation-rates": [run(trained, "64 px, 3e-3")]}
     made |= {"tried": [run(trained, "default")], "encoder": [run(trained, "one rate")]}
-    return made | {"dataset": [{"dataset": RECORDED, "without_a_pet": ["a", "b"]}]}
+    facts = {"without_a_pet": ["a", "b"], "pairs": {"trainval": 3000, "test": 37}}
+    return made | {"dataset": [{"dataset": RECORDED} | facts]}
 
 
 def loader(studies):
@@ -150,7 +151,7 @@ def test_a_whole_page(studies):
     page = results_page(loader(studies))
     assert NO_RECORD not in page
     assert "1.110 ± 0.707" in section(page, "Final runs")
-    assert "(2 of all)" in section(page, "The protocol")
+    assert "(2 of 3,037)" in section(page, "The protocol")
     assert "37 to test" in section(page, "The protocol")
     assert f"| {PEER} |" in section(page, "Peers at equal minutes")
     assert "\npython tests/benchmarks/speed.py\n" in section(page, "Speed")
@@ -256,6 +257,8 @@ def test_a_page_is_filled(studies, name):
     assert filled.startswith(f"before\n<!-- table: {name} -->\n\n| ")
     assert filled.endswith(" |\n\n<!-- end -->\nafter") and "old" not in filled
     assert fill_tables(filled, loader(studies)) == filled
+    none = f"before\n<!-- table: {name} -->\n\n{NO_RECORD}\n\n<!-- end -->\nafter"
+    assert fill_tables(filled, loader({})) == none
     with pytest.raises(KeyError):
         fill_tables(page.replace(name, "no such"), loader(studies))
 
