@@ -1,0 +1,115 @@
+"""The list of runs: what is taken next, what waits, and that nothing is trained twice."""
+
+import json
+from pathlib import Path
+
+from helpers.datasets import synthetic
+from helpers.studies.records import RECORDS, record_path
+from helpers.train import parser
+
+import pytest
+import runs
+from runs import RATES, RUNS, Run, claimed, train_next
+
+
+def write_record(folder, run, **content):
+    path = folder / run.folder / "record.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def told(command):
+    return parser().parse_args(command)
+
+
+def test_all_runs_differ_and_are_understood(tmp_path):
+    assert len({run.folder for run in RUNS}) == len(RUNS)
+    for run in RUNS:
+        fixed = Run(run.study, run.name, run.seed, run.flags)
+        command = fixed.command(tmp_path)
+        if command is not None:  # else it begins with the weights of another run
+            options = told(command)
+            assert options.seed == run.seed and options.name == run.name
+            assert options.out.as_posix() == run.folder
+
+
+def test_a_run_waits_for_the_trials_of_its_rate(tmp_path):
+    run = Run("study", "net", 1, rates="study-rates")
+    scores = dict(zip(RATES, (0.5, 0.7, 0.6), strict=True))
+    for rate, miou in scores.items():
+        assert run.command(tmp_path) is None
+        settings = {"training": {"learning_rate": float(rate)}}
+        trial = Run("study-rates", f"net, {rate}", 0)
+        write_record(tmp_path, trial, val={"miou": miou}, settings=settings)
+    assert told(run.command(tmp_path)).learning_rate == float(RATES[1])
+
+
+def test_minutes_wait_for_the_speed_and_become_epochs(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "load_records", missing)
+    run = Run("study", "net", 1, "--size 192", minutes=10)
+    assert run.command(tmp_path) is None
+
+    case = {"network": "UNet", "model": {}, "size": 192, "precision": "bfloat16", "training": 12.0}
+    speeds = {"pairs": 2760, "networks": {"it": case}}
+    monkeypatch.setattr(runs, "load_records", lambda study: [speeds])
+    assert told(run.command(tmp_path)).epochs == 3  # 10 * 60 * 12 / 2760 = 2.6
+    assert Run("study", "other", 1, "--size 128", minutes=10).command(tmp_path) is None
+
+
+def missing(study):
+    raise FileNotFoundError
+
+
+def test_weights_of_another_run_are_waited_for(tmp_path):
+    run, first = Run("b", "later", 0, "--weights a/first-0/best.pt"), Run("a", "first", 0)
+    assert run.command(tmp_path) is None
+    write_record(tmp_path, first)
+    assert told(run.command(tmp_path)).weights == "a/first-0/best.pt"
+
+
+def test_a_folder_is_claimed_once(tmp_path):
+    with claimed(tmp_path / "run") as mine, claimed(tmp_path / "run") as again:
+        assert mine and not again
+    with claimed(tmp_path / "run") as mine:
+        assert mine
+
+
+@pytest.fixture
+def photographs(drawn_copy, monkeypatch):
+    """Drawings that pass for photographs."""
+    (drawn_copy.folder / synthetic.MARKER).unlink()
+    monkeypatch.setenv("PETS_DATA", str(drawn_copy.root))
+
+
+@pytest.mark.slow
+def test_runs_are_taken_in_turn_and_once(tmp_path, monkeypatch, photographs):
+    """Left are a failed one, one that another process works on, and one that waits for others."""
+    tiny = "--size 32 --epochs 1 --model base_channels=4 depth=2"
+    wrong, busy = Run("study", "wrong", 0, f"{tiny} --loss none"), Run("study", "busy", 0, tiny)
+    waits, good = Run("study", "waits", 0, tiny, rates="none"), Run("study", "good", 0, tiny)
+    monkeypatch.setattr(runs, "RUNS", [wrong, waits, busy, good])
+
+    with claimed(tmp_path / busy.folder):
+        assert train_next(tmp_path, threads=1)
+        assert (tmp_path / wrong.folder / "failed").is_file()
+        assert "loss must be one of" in (tmp_path / wrong.folder / "log").read_text()
+        assert train_next(tmp_path, threads=1)
+        assert not train_next(tmp_path, threads=1)
+    done = {path.parent.name for path in tmp_path.rglob("record.json")}
+    assert done == {Path(good.folder).name}
+
+
+def test_finished_runs_are_collected(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "RUNS", [Run("study", "one", 0), Run("study", "two", 3)])
+    monkeypatch.setattr(runs, "RECORDS", tmp_path / "records")
+    (tmp_path / "records").mkdir()
+    write_record(tmp_path / "runs", runs.RUNS[1], name="two")
+
+    runs.main(["list", "--folder", str(tmp_path / "runs")])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("[ ] study/one-0: ") and second.startswith("[x] study/two-3: ")
+
+    runs.main(["collect", "--folder", str(tmp_path / "runs")])
+    (collected,) = (tmp_path / "records").rglob("*.json")
+    assert collected == record_path("two", 3, "study", tmp_path / "records") != RECORDS
+    assert json.loads(collected.read_text()) == {"name": "two"}
