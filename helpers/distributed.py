@@ -39,7 +39,7 @@ class Shares(BatchSampler):
             raise ValueError(
                 f"batch_size {batch_size} is no multiple of {self.count}, the number of processes"
             )
-        self.even = even
+        self.even, self.samples = even, len(sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in super().__iter__():
@@ -48,7 +48,7 @@ class Shares(BatchSampler):
                 yield part
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.sampler), self.batch_size)
+        whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest >= (self.count if self.even else self.number + 1))
 
 

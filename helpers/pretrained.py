@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from helpers.constants import IMAGENET_MEAN, IMAGENET_STD
 from helpers.model import DoubleConv, Up, check_size
@@ -33,6 +34,9 @@ class PretrainedUNet(nn.Module):
     Lite0 is its variant for small devices, without squeeze-and-excitation.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(
         self,
         num_classes: int = 3,
@@ -43,7 +47,7 @@ class PretrainedUNet(nn.Module):
         super().__init__()
         import timm  # takes a second, and only this class needs it
 
-        self.config = {"num_classes": num_classes, "channels": list(channels)}
+        self.config: dict[str, Any] = {"num_classes": num_classes, "channels": list(channels)}
         self.config |= {"encoder": encoder, "frozen": frozen}
         self.encoder = timm.create_model(encoder, features_only=True, pretrained=False)
         self.encoder.requires_grad_(not frozen)
@@ -51,7 +55,7 @@ class PretrainedUNet(nn.Module):
         # The decoder, from the last features up. Each block wants a skip connection of as many
         # channels as it gives: a 1x1 convolution makes them fit. At full resolution, where the
         # encoder has no features, two convolutions make some of the image itself.
-        *skips, last = self.encoder.feature_info.channels()
+        *skips, last = self.encoder.feature_info.channels()  # type: ignore[operator,union-attr]
         self.fit = nn.ModuleList(
             nn.Conv2d(skip, to, kernel_size=1)
             for skip, to in zip(skips[::-1], channels[:-1], strict=True)
@@ -92,8 +96,8 @@ class PretrainedUNet(nn.Module):
         if self.config["encoder"] != DEFAULT_ENCODER:
             import timm
 
-            options = {"features_only": True, "pretrained": True}
-            weights = timm.create_model(self.config["encoder"], **options).state_dict()
+            name = self.config["encoder"]
+            weights = timm.create_model(name, features_only=True, pretrained=True).state_dict()
         else:
             weights = _packaged_weights(list(self.encoder.state_dict()))
         self.encoder.load_state_dict(weights)
