@@ -9,7 +9,7 @@ from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
 from helpers.files import atomic, make_folder
 from helpers.model import UNet
-from helpers.pretrained import PretrainedUNet
+from helpers.networks.pretrained import PretrainedUNet
 
 import torch
 
@@ -65,14 +65,11 @@ def read_checkpoint(path: str | Path) -> dict:
         ) from error
 
     if not isinstance(state, dict) or not {"model", "model_config"} <= state.keys():
-        raise ValueError(
-            f"{path} was not written by helpers.training: it lacks 'model' and 'model_config'"
-        )
+        raise ValueError(f"{path} is none of helpers.training: it lacks 'model' and 'model_config'")
     if state.get("format") != FORMAT:
         raise ValueError(
-            f"{path} was written by edition 0.2 of this series, which this one cannot go on from:"
-            " train again (notebook 04), or use it with edition 0.2; its weights alone are in"
-            " torch.load(path)['model'], and still fit UNet(**torch.load(path)['model_config'])"
+            f"{path} was written by edition 0.2 of this series: train again (notebook 04); its"
+            " torch.load(path)['model'] still fits UNet(**torch.load(path)['model_config'])"
         )
     return state
 
@@ -117,14 +114,12 @@ class RunFolder:
 
         Raises ValueError for a run of another model, configuration or data.
         """
-        if self.folder is None or not (self.folder / "last.pt").is_file():
+        if self.folder is None or not (path := self.folder / "last.pt").is_file():
             return None
-        path = self.folder / "last.pt"
         saved = read_checkpoint(path)
 
         for key, now in self.about.items():
-            was = saved.get(key)
-            if was == now:
+            if (was := saved.get(key)) == now:
                 continue
             made = f"{path} was made with {key} {was}"
             if key not in self.may_change:

@@ -5,11 +5,11 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from helpers.datasets.pairs import Pairs, decode
 from helpers.datasets.pets import PetFolder
-from helpers.distributed import Shares, place
+from helpers.distributed import Share, part_of
 from helpers.transforms import normalize
 
 import numpy as np
@@ -141,16 +141,14 @@ def make_loader(
     distributed.py) gets its part of every batch: batch_size is of all together.
     """
     generator = torch.Generator().manual_seed(0)  # `fit` seeds it before each epoch
-    batches: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle}
-    if place()[1] > 1:
-        order = RandomSampler(dataset, generator=generator) if shuffle else range(len(dataset))
-        batches = {"batch_sampler": Shares(order, batch_size, even=shuffle)}
+    order = RandomSampler(dataset, generator=generator) if shuffle else range(len(dataset))
     return DataLoader(
         dataset,
+        batch_size=part_of(batch_size),
+        sampler=Share(order, even=shuffle),
         num_workers=num_workers,
         generator=generator,
         pin_memory=torch.cuda.is_available(),
-        **batches,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import BatchSampler, RandomSampler
+from torch.utils.data import Sampler
 
 
 def place() -> tuple[int, int]:
@@ -22,34 +22,34 @@ def place() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
 
 
-class Shares(BatchSampler):
-    """This process's part of every batch.
+class Share(Sampler[int]):
+    """This process's part of an order, every so many positions: so, of every batch, an even part.
 
     Args:
-        sampler: positions, in the same order in all processes.
-        batch_size: samples of all processes together, a multiple of their number.
-        even: all parts of a batch are of one size, so that the mean of their gradients is that of
-            the batch: samples of the last one may be left out, fewer than there are processes.
+        order: positions, the same in all processes.
+        even: all parts are of one length, so that each process takes as many steps, and the mean of
+            their gradients is that of the batch: of the last one, samples may be left out, fewer
+            than there are processes.
     """
 
-    def __init__(self, sampler: RandomSampler | Sequence[int], batch_size: int, even: bool) -> None:
-        super().__init__(sampler, batch_size, drop_last=False)
-        self.number, self.count = place()
-        if batch_size % self.count:
-            raise ValueError(
-                f"batch_size {batch_size} is no multiple of {self.count}, the number of processes"
-            )
-        self.even, self.samples = even, len(sampler)
+    def __init__(self, order: Sampler[int] | Sequence[int], even: bool) -> None:
+        number, count = place()
+        length = len(order)  # type: ignore[arg-type]
+        self.order, self.mine = order, slice(number, length - even * (length % count), count)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for batch in super().__iter__():
-            end = len(batch) - (len(batch) % self.count if self.even else 0)
-            if part := batch[self.number : end : self.count]:
-                yield part
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(self.order)[self.mine])
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.samples, self.batch_size)
-        return whole + (rest >= (self.count if self.even else self.number + 1))
+        return len(range(self.mine.stop)[self.mine])
+
+
+def part_of(batch_size: int) -> int:
+    """How many samples of a batch are this process's. Raises ValueError for a rest."""
+    count = place()[1]
+    if batch_size % count:
+        raise ValueError(f"batch_size {batch_size} is no multiple of {count}, the processes")
+    return batch_size // count
 
 
 def parallel(model: nn.Module) -> nn.Module:
@@ -75,7 +75,8 @@ def everywhere(value: Any) -> list:
 def total(confusion: ConfusionMatrix, loss: float) -> tuple[ConfusionMatrix, float]:
     """The counts, and the mean loss of a pixel, over the samples of all processes."""
     counts, losses = zip(*everywhere((confusion, loss)), strict=True)
-    if len(counts) == 1:
-        return confusion, loss
-    pixels = [int(part.matrix.sum()) for part in counts]
-    return ConfusionMatrix.joined(counts), float(np.average(losses, weights=pixels))
+    if len(counts) > 1:
+        pixels = [int(part.matrix.sum()) for part in counts]
+        loss = float(np.average(losses, weights=pixels))
+        confusion._batches = [part.per_image for part in counts]
+    return confusion, loss

@@ -5,8 +5,6 @@ To add one, write it as a function of the matrix, below. To follow it over the e
 report it, add it to `_scores` (studies/report.py) and to `ROWS` (studies/tables.py).
 """
 
-from collections.abc import Sequence
-
 from helpers.constants import IGNORE_INDEX
 
 import numpy as np
@@ -41,11 +39,9 @@ class ConfusionMatrix:
         """
         floating = prediction.is_floating_point() or target.is_floating_point()
         if floating or prediction.shape != target.shape or prediction.ndim != 3:
-            raise ValueError(
-                "prediction and target must both be integer class indices (N, H, W), not"
-                f" {prediction.dtype} {tuple(prediction.shape)} and {target.dtype}"
-                f" {tuple(target.shape)}: use logits.argmax(dim=1)"
-            )
+            what = (f"{part.dtype} {tuple(part.shape)}" for part in (prediction, target))
+            must = "prediction and target must both be integer class indices (N, H, W)"
+            raise ValueError(f"{must}, not {' and '.join(what)}: use logits.argmax(dim=1)")
 
         # On the CPU from here on: one transfer each, instead of a wait for every look at the
         # values.
@@ -55,9 +51,8 @@ class ConfusionMatrix:
         for name, values in (("prediction", prediction[valid]), ("target", target[valid])):
             if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < c:
                 raise ValueError(
-                    f"{name} holds class {int(values.min())}..{int(values.max())}, outside"
-                    f" 0..{c - 1}: were trimap values 1..3 not shifted to 0..2, or does"
-                    " num_classes not fit?"
+                    f"{name} holds class {int(values.min())}..{int(values.max())}, not 0..{c - 1}:"
+                    " were trimap values 1..3 not shifted to 0..2, or does num_classes not fit?"
                 )
 
         # Number the cells of all images' matrices one after the other, and count each cell's
@@ -73,13 +68,6 @@ class ConfusionMatrix:
         """The counts of one batch of class indices (N, H, W). options: those of the class."""
         confusion = cls(**options)
         confusion.update(prediction, target)
-        return confusion
-
-    @classmethod
-    def joined(cls, parts: Sequence["ConfusionMatrix"]) -> "ConfusionMatrix":
-        """The counts of several, of the same classes, one after the other."""
-        confusion = cls(parts[0].num_classes, parts[0].ignore_index)
-        confusion._batches = [part.per_image for part in parts]
         return confusion
 
     @property

@@ -100,7 +100,7 @@ class UNet(nn.Module):
         super().__init__()
         if depth < 1 or base_channels < 1:
             raise ValueError(
-                f"depth and base_channels must be at least 1, not {depth} and {base_channels}"
+                f"depth {depth} and base_channels {base_channels}: at least 1 is needed"
             )
         sizes = {"in_channels": in_channels, "num_classes": num_classes, "depth": depth}
         self.config = sizes | {"base_channels": base_channels, "skips": skips, "bilinear": bilinear}

@@ -106,10 +106,7 @@ class TrainingState:
         """Note a finished epoch. Returns whether it is the best so far."""
         miou = validation.confusion.mean_iou()
         if np.isnan(miou):
-            raise ValueError(
-                "no pixel of the validation masks counts, so there is no mIoU to choose the best"
-                " epoch by: are all of them 255?"
-            )
+            raise ValueError("no pixel of the validation masks counts: are all of them 255?")
 
         self.epoch += 1
         for key, value in (numbers | {"val_loss": validation.loss, "val_miou": miou}).items():
@@ -249,10 +246,7 @@ def fit(
     """
     config = config or TrainingConfig()
     if not len(train_loader) or not len(val_loader):
-        raise ValueError(
-            "there is nothing to train or to validate on: both loaders need at least one sample"
-            " (`split_indices` needs four to fill both parts)"
-        )
+        raise ValueError("nothing to train or to validate on: `split_indices` needs four samples")
 
     steps, device = len(train_loader), pick_device(device)
     precision = pick_precision(device, config.precision)
@@ -276,9 +270,8 @@ def fit(
             validation = Evaluation(*total(*validation))
 
             seconds = time.perf_counter() - start
-            improved = state.record(
-                validation, train_loss=train_loss, learning_rate=rate, seconds=seconds
-            )
+            numbers = {"train_loss": train_loss, "learning_rate": rate, "seconds": seconds}
+            improved = state.record(validation, **numbers)
             files.save(state.state_dict(), state.best, improved)
 
     except KeyboardInterrupt:
@@ -304,20 +297,21 @@ def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
 
 def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
     """The parameters that are trained, with their highest learning rates: the encoder's last."""
-    parts: dict[str, list] = {"": [], "encoder": []}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            parts["encoder" if name.startswith("encoder.") else ""].append(parameter)
-    rates = {"": config.learning_rate, "encoder": config.learning_rate * config.encoder_rate}
-    return [{"params": part, "lr": rates[name]} for name, part in parts.items() if part]
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rest, encoder = (
+        [p for name, p in named if name.startswith("encoder.") is inside]
+        for inside in (False, True)
+    )
+    rates = ((rest, config.learning_rate), (encoder, config.learning_rate * config.encoder_rate))
+    return [{"params": part, "lr": rate} for part, rate in rates if part]
 
 
 def _settings(
     model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
 ) -> dict:
     """What a run is compared with before it is resumed, as plain values."""
-    settings = asdict(config)
-    del settings["precision"]  # may change in a resumed run; "auto" would not say what it was
+    # The precision may change in a resumed run, and "auto" would not say what it was.
+    settings = {key: value for key, value in asdict(config).items() if key != "precision"}
     return {
         "model_config": getattr(model, "config", {}),
         "config": settings,
@@ -332,10 +326,9 @@ def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
     finite = losses.isfinite()
     if not finite.all():
         step = int(finite.int().argmin())
-        raise FloatingPointError(
-            f"the loss is {losses[step].item()} in epoch {epoch}, step {step}: try a lower"
-            " learning_rate, and look for NaN in the images and for masks that are ignored whole"
-        )
+        where = f"the loss is {losses[step].item()} in epoch {epoch}, step {step}"
+        mend = "try a lower learning_rate, and look for NaN in images and masks ignored whole"
+        raise FloatingPointError(f"{where}: {mend}")
     return float(np.average(losses, weights=sizes))
 
 

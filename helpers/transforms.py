@@ -71,9 +71,8 @@ def normalize(images: Tensor) -> Tensor:
     """
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(
-            "normalize takes RGB images of bytes, uint8 (..., 3, H, W), not"
-            f" {images.dtype} {tuple(images.shape)}: do not scale before, and open files with"
-            ' Image.open(path).convert("RGB")'
+            f"normalize takes RGB bytes, uint8 (..., 3, H, W), not {images.dtype}"
+            f" {tuple(images.shape)}: do not scale before, and open files with open_photo"
         )
 
     # In place: the same numbers as v2's ToDtype and Normalize, ten times faster.

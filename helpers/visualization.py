@@ -111,9 +111,8 @@ def plot_predictions(
 
     # From a guess among all classes (black) to certainty (white).
     if confidence is not None:
-        for i, ax in enumerate(axes[:, -1]):
-            least = 1 / len(class_names)
-            shown = ax.imshow(np.asarray(confidence[i]), cmap="gray", vmin=least, vmax=1)
+        for ax, sure in zip(axes[:, -1], confidence, strict=True):
+            shown = ax.imshow(np.asarray(sure), cmap="gray", vmin=1 / len(class_names), vmax=1)
         figure.colorbar(shown, ax=axes[:, -1], shrink=0.6, label="probability")
 
     class_legend(figure, class_names, class_colors)
@@ -136,11 +135,8 @@ def plot_history(
             left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
         right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
 
-    left.set(
-        xlabel="epoch",
-        ylabel="loss",
-        title="Training loss (dashed), validation cross-entropy (solid)",
-    )
+    left.set(xlabel="epoch", ylabel="loss")
+    left.set_title("Training loss (dashed), validation cross-entropy (solid)")
     right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
     if first == 1:
         right.set(ylim=(0, 1))
@@ -167,18 +163,6 @@ def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> 
     ax.set_xticks(range(len(counts)), class_names)
     ax.set_yticks(range(len(counts)), [f"{name}\n(IoU {score:.2f})" for name, score in scores])
     ax.set(xlabel="predicted", ylabel="true", title="Where the pixels of each true class went")
-    return _finish(figure)
-
-
-def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
-    """The first channels of feature maps (C, H, W): a row for each name, a gray scale for each."""
-    columns = min(channels, max(len(features) for features in maps.values()))
-    figure, axes = _picture_grid(len(maps), columns, side=0.9)
-    for row, (name, features) in zip(axes, maps.items(), strict=True):
-        for ax, channel in zip(row, features, strict=False):
-            ax.imshow(np.asarray(channel), cmap="gray")
-        shape = " x ".join(str(n) for n in features.shape)
-        row[0].set_ylabel(f"{name}\n{shape}", fontsize=7)
     return _finish(figure)
 
 

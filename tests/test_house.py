@@ -19,10 +19,11 @@ MODULES = sorted((ROOT / "helpers").rglob("*.py"))
 # From the bottom to the top: a module imports from the rows below, and from its left in its row.
 LAYERS = [
     "constants files",
-    "model losses metrics transforms",
+    "model losses metrics transforms networks distributed",
     "datasets data",
     "inference checkpoint training visualization",
     "studies teaching",
+    "train",  # the commands: nothing imports them
 ]
 HEIGHT = {room: height for height, room in enumerate(" ".join(LAYERS).split())}
 

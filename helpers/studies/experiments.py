@@ -12,7 +12,7 @@ from helpers.data import SegmentationDataset, describe, load_splits, make_loader
 from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
 from helpers.model import UNet
-from helpers.pretrained import PretrainedUNet
+from helpers.networks.pretrained import PretrainedUNet
 from helpers.studies.records import make_record
 from helpers.training import TrainingConfig, fit
 from helpers.transforms import default_augmentation

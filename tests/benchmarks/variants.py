@@ -7,7 +7,7 @@ variants:NAME`, or with one of the losses that this module adds.
 from helpers.constants import IGNORE_INDEX
 from helpers.losses import LOSSES, cross_entropy_and_dice, dice_loss
 from helpers.model import DoubleConv, UNet
-from helpers.pretrained import PretrainedUNet
+from helpers.networks.pretrained import PretrainedUNet
 
 import torch
 import torch.nn.functional as F

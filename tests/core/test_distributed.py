@@ -9,7 +9,7 @@ from itertools import chain
 
 from helpers import distributed
 from helpers.checkpoint import read_checkpoint
-from helpers.distributed import Shares
+from helpers.distributed import Share, part_of
 from helpers.metrics import ConfusionMatrix
 from helpers.train import main
 
@@ -121,34 +121,35 @@ def test_the_defaults_stay_within_the_spread_of_seeds(folder):
     assert two != pytest.approx(losses[0], abs=1e-4)
 
 
-@pytest.mark.parametrize("samples", [0, 1, 7, 16, 17, 32, 33])
+@pytest.mark.parametrize("samples", [0, 1, 7, 12, 13, 24, 25, 33])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_parts_of_batches(samples, count, monkeypatch):
-    """All samples once; or, if even, parts of one size, and as many batches in all processes."""
+    """All samples once; or, if even, parts of one length that make up batches of one process."""
     order, batch = list(range(100, 100 + samples)), 12
     for even in (False, True):
         parts = []
         for number in range(count):
             monkeypatch.setattr(distributed, "place", lambda number=number: (number, count))
-            shares = Shares(order, batch, even)
-            parts.append(list(shares))
-            assert len(shares) == len(parts[-1])
-        used = sorted(chain.from_iterable(chain.from_iterable(parts)))
+            share = Share(order, even)
+            parts.append(list(share))
+            assert len(share) == len(parts[-1])
+            assert part_of(batch) == batch // count
+        used = sorted(chain.from_iterable(parts))
         if not even:
             assert used == order
             continue
-        assert len({tuple(map(len, part)) for part in parts}) == 1
-        assert len(used) == len(set(used)) == samples - samples % batch % count
-        for step, together in enumerate(zip(*parts, strict=True)):
-            batch_of_one = set(order[step * batch : (step + 1) * batch])
-            assert set(chain.from_iterable(together)) <= batch_of_one
+        assert len(set(map(len, parts))) == 1 and used == order[: samples - samples % count]
+        size = batch // count
+        for start in range(0, len(parts[0]), size):
+            together = set(chain.from_iterable(part[start : start + size] for part in parts))
+            assert together <= set(order[start * count : start * count + batch])
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setattr(distributed, "place", lambda: (0, 4))
     for wrong in (3, 18):
-        with pytest.raises(ValueError, match=f"batch_size {wrong} is no multiple of 4, the number"):
-            Shares(range(10), wrong, even=True)
+        with pytest.raises(ValueError, match=f"batch_size {wrong} is no multiple of 4, the proc"):
+            part_of(wrong)
 
 
 def test_counts_and_losses_of_all_processes(monkeypatch):

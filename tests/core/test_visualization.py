@@ -147,15 +147,6 @@ class TestConfusion:
         assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == list("vwxyz")
 
 
-def test_feature_maps_show_the_first_channels():
-    maps = {"stem": torch.rand(4, 8, 8), "bottleneck": torch.rand(9, 2, 2)}
-    figure = visualization.plot_feature_maps(maps, channels=5)
-    shown = pictures(figure)
-    assert [len(images) for images in shown] == [1] * 4 + [0] + [1] * 5
-    assert np.allclose(shown[9][0], maps["bottleneck"][4])
-    assert figure.axes[5].get_ylabel() == "bottleneck\n9 x 2 x 2"
-
-
 def test_figures_are_closed_and_can_be_saved(batch, tmp_path):
     images, masks = batch
     for figure in (
@@ -163,7 +154,6 @@ def test_figures_are_closed_and_can_be_saved(batch, tmp_path):
         visualization.plot_predictions(images, masks, masks),
         visualization.plot_history(HISTORY),
         visualization.plot_confusion(torch.eye(3)),
-        visualization.plot_feature_maps({"stem": torch.rand(4, 8, 8)}),
     ):
         assert not plt.fignum_exists(figure.number)
         figure.savefig(tmp_path / "figure.png")

@@ -7,7 +7,7 @@ from helpers.checkpoint import load_model
 from helpers.data import Pairs
 from helpers.inference import predict
 from helpers.teaching import explorers
-from helpers.teaching.explorers import Explorer
+from helpers.teaching.explorers import Explorer, plot_feature_maps
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -269,3 +269,16 @@ def test_feature_explorer_cuts_and_leaves_the_network_as_it_was(predicted):
     parts["Maps of"].value = "stem"  # has fewer channels
     assert parts["From channel"].value <= 12
     assert torch.equal(model(inputs[:1]), before)
+
+
+def test_feature_maps_show_the_first_channels():
+    maps = {"stem": torch.rand(4, 8, 8), "bottleneck": torch.rand(9, 2, 2)}
+    ax = plot_feature_maps(maps, channels=5).axes[0]
+    assert len(ax.images) == 4 + 5
+    last = maps["bottleneck"][4]
+    scaled = (last - last.min()) / (last.max() - last.min())
+    assert np.allclose(ax.images[-1].get_array()[..., 0], scaled, atol=1e-5)
+    assert [text.get_text() for text in ax.texts if text.get_text()] == [
+        "stem: 4 x 8 x 8",
+        "bottleneck: 9 x 2 x 2",
+    ]
