@@ -1,10 +1,13 @@
 """The rules of the house: which way imports go, what the linters say, what a wheel holds."""
 
 import ast
+import re
 import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
+
+from helpers.networks.pretrained import WEIGHTS_PACKAGE
 
 import pytest
 
@@ -100,7 +103,7 @@ def test_what_is_imported_is_declared():
     """What the package, the tests and the notebooks import comes from a stated dependency."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     stated = settings["project"]["dependencies"] + settings["dependency-groups"]["dev"]
-    names = {entry.split(">")[0].split(";")[0].strip().lower() for entry in stated}
+    names = {re.split(r"[^\w-]", entry)[0].lower() for entry in stated}
     called = {
         "PIL": "pillow",
         "skimage": "scikit-image",
@@ -115,6 +118,9 @@ def test_what_is_imported_is_declared():
     own = {"helpers", "drawing", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     standard = set(sys.stdlib_module_names) | own
     assert {called.get(n, n) for n in found - standard} - names == set()
+
+    # Not imported, but looked for.
+    assert WEIGHTS_PACKAGE.replace("_", "-") in names
 
 
 def code_cells(path: Path) -> list[str]:
