@@ -20,18 +20,20 @@ import inspect
 import json
 import os
 import re
+import traceback
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from helpers.datasets import synthetic
 from helpers.datasets.pets import PetFolder, find_dataset
 from helpers.distributed import place
 from helpers.files import home
 from helpers.inference import pick_device
-from helpers.studies.experiments import Experiment, run_experiment
+from helpers.studies.experiments import Experiment, run_experiment, settings_of
 from helpers.studies.records import write_record
 from helpers.training import TrainingConfig
 
@@ -40,10 +42,23 @@ import torch.distributed as dist
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser().parse_args(arguments)
+    flags = parser()
+    options = flags.parse_args(arguments)
+    if options.flip and not options.test:
+        flags.error("--flip is about the test list: give --test, too")
+
     torch.set_num_threads(options.threads)
-    with processes(options.device) as device:
-        run(options, device)
+    try:
+        with processes(options.device) as device:
+            run(options, device)
+    except Exception as error:
+        # What this package raises on purpose says what to do. All else is shown whole.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        on_purpose = (last.line or "").startswith("raise ")
+        if not on_purpose or not Path(last.filename).is_relative_to(Path(__file__).parent):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) else error  # of which str is a repr
+        raise SystemExit(f"error: {message}") from error
 
 
 def run(options: argparse.Namespace, device: torch.device) -> None:
@@ -57,7 +72,7 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
     experiment = Experiment(model=dict(options.model), **chosen)
 
     source = open_data(options.data)
-    shown = {"experiment": asdict(experiment), "training": training}
+    shown = {"data": source.name, **settings_of(experiment), "training": training}
     if place()[0] == 0:
         print(json.dumps(shown, indent=2), flush=True)
     _, record = run_experiment(
@@ -122,45 +137,74 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run = made.add_argument_group("the run")
-    run.add_argument(
+    _add_run(made.add_argument_group("the run"))
+
+    texts = _descriptions(Experiment)
+    group = made.add_argument_group("network and data")
+    _add_fields(group, Experiment, texts, left_out=("model", "training"))
+    pairs = "such as base_channels=24 depth=5 (default: its own)"
+    options: dict[str, Any] = {"nargs": "+", "default": [], "metavar": "KEY=VALUE"}
+    group.add_argument("--model", type=_setting, help=f"{texts['model']}, {pairs}", **options)
+
+    texts = _descriptions(TrainingConfig)
+    texts["seed"] = "of the weights, the order of the pairs and the augmentation"
+    _add_fields(made.add_argument_group("training"), TrainingConfig, texts)
+    return made
+
+
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    """What is not part of an `Experiment`: from where, to where, how far."""
+    group.add_argument(
         "--data",
         required=True,
         metavar="synthetic|pets|FOLDER",
-        help="FOLDER holds oxford-iiit-pet/, in the official layout",
+        help="the drawings; the photographs that PETS_DATA names, or that were downloaded into"
+        " data/; or those in a folder that holds oxford-iiit-pet/, in the official layout",
     )
-    run.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of this run alone")
-    run.add_argument("--name", help="in the record; the folder's name if not given")
-    run.add_argument("--test", action="store_true", help="score on the test list: final runs only")
-    run.add_argument("--flip", action="store_true", help="there, also with mirrored images")
-    run.add_argument("--limit", type=int, help="use at most so many pairs, for a try")
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    run.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), help="of the CPU (all)"
+    group.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where to keep weights, checkpoint and record of this run, and of no other",
     )
+    group.add_argument("--name", help="of the run, in its record (default: the last part of --out)")
 
-    for title, kind, left_out in (
-        ("network and data", Experiment, ("model", "training")),
-        ("training", TrainingConfig, ()),
-    ):
-        group, texts = made.add_argument_group(title), _descriptions(kind)
-        for field in fields(kind):
-            if field.name in left_out:
-                continue
-            flag = "--" + field.name.replace("_", "-")
-            shown = field.default if field.default != "" else "random"
-            text = f"{texts[field.name]} (default: {shown})".replace("%", "%%")
-            group.add_argument(flag, type=type(field.default), default=field.default, help=text)
-        if kind is Experiment:
-            group.add_argument(
-                "--model",
-                type=_setting,
-                nargs="+",
-                default=[],
-                metavar="KEY=VALUE",
-                help=texts["model"] + ", such as base_channels=24 depth=5",
-            )
-    return made
+    final = "score the end result on the official test list, too: for final runs (default: no)"
+    group.add_argument("--test", action="store_true", help=final)
+    flip = "with --test: score it with test-time augmentation, too (default: no)"
+    group.add_argument("--flip", action="store_true", help=flip)
+    limit = "train on so many pairs at most, and validate on so many (default: all)"
+    group.add_argument("--limit", type=_positive, metavar="PAIRS", help=limit)
+
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    threads, text = torch.get_num_threads(), "of the CPU (default: %(default)s)"
+    group.add_argument("--threads", type=_positive, metavar="N", default=threads, help=text)
+
+
+def _add_fields(
+    group: argparse._ArgumentGroup, kind: type, texts: dict[str, str], left_out: Sequence[str] = ()
+) -> None:
+    """A flag for each field of a dataclass."""
+    for field in fields(kind):
+        if field.name in left_out:
+            continue
+        shown = field.default if field.default != "" else "random"
+        of_type = type(field.default)
+        group.add_argument(
+            "--" + field.name.replace("_", "-"),
+            type=of_type,
+            default=field.default,
+            metavar={int: "N", float: "X", str: "NAME"}[of_type],
+            help=f"{texts[field.name]} (default: {shown})".replace("%", "%%"),
+        )
+
+
+def _positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def _setting(text: str) -> tuple[str, object]:
@@ -175,12 +219,12 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _descriptions(kind: type) -> dict[str, str]:
-    """What the docstring of a dataclass says of each field."""
+    """What the docstring of a dataclass says of each field, without the marks of code."""
     text = inspect.cleandoc(kind.__doc__ or "").split("Args:")[1].split("\n\n")[0]
     names = "|".join(field.name for field in fields(kind))
     parts = re.split(rf"^ {{4,8}}({names}): ", text, flags=re.MULTILINE)
     return {
-        name: " ".join(words.split()).rstrip(".")
+        name: " ".join(words.replace("`", "").split()).rstrip(".")
         for name, words in zip(parts[1::2], parts[2::2], strict=True)
     }
 

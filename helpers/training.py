@@ -37,7 +37,7 @@ class TrainingConfig:
         loss: a name in `helpers.losses.LOSSES`: "ce" (cross-entropy), "dice", or their sum
         "ce+dice".
         clip_norm: gradients are scaled down to this norm at most.
-        precision: see `helpers.inference.pick_precision`.
+        precision: "auto", "float32", "bfloat16" or "float16", see `helpers.inference`.
         seed: of the batches' order and the augmentation. The weights are drawn before, with the
         model.
         encoder_rate: the learning rate of `model.encoder`, if there is one that is pretrained, as a

@@ -1,13 +1,16 @@
 """Training runs that differ in one thing, and can be compared and repeated. Notebook 07."""
 
+import hashlib
+import inspect
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from helpers.checkpoint import read_checkpoint
+from helpers.checkpoint import WEIGHTS, read_checkpoint
 from helpers.data import SegmentationDataset, describe, load_splits, make_loader
 from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
@@ -39,6 +42,8 @@ class Experiment:
         batch_size: training pairs for each step.
         weights: to begin with: "" is random; "imagenet", in the encoder of a `PretrainedUNet`; the
             name of shipped ones, such as "synthetic"; or a file that a run has left (best.pt).
+
+    Raises ValueError for a size or a batch without a pixel or a pair.
     """
 
     network: str = "UNet"
@@ -49,6 +54,11 @@ class Experiment:
     fraction: float = 1.0
     batch_size: int = 16
     weights: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 EXPERIMENTS = {
@@ -95,7 +105,7 @@ def run_experiment(
         flip: there, also with test-time augmentation.
         training: arguments of `TrainingConfig`, such as epochs; the experiment's own come first.
 
-    Returns the model and the record. Raises KeyError for an unknown name, RuntimeError for weights
+    Returns the model and the record. Raises KeyError for an unknown name, ValueError for weights
     that do not fit the model, KeyboardInterrupt when it is stopped: then there is no record. Of
     several processes (see helpers/distributed.py), the first has the record.
     """
@@ -115,6 +125,7 @@ def run_experiment(
     train, val = at_most(splits.train, limit), at_most(splits.val, limit)
     splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
 
+    settings = settings_of(experiment)
     first = place()[0] == 0  # of several processes, the one that reports
     history = fit(
         model,
@@ -124,22 +135,60 @@ def run_experiment(
         device=device,
         folder=folder,
         resume=folder is not None,
-        about=describe(splits.train, splits.val) | {"experiment": asdict(experiment)},
+        about=describe(splits.train, splits.val) | settings,
         progress=progress and first,
     )
     if not first:
         return model, {}
-    settings = {"experiment": asdict(experiment)}
     return model, make_record(name, model, splits, history, config, settings, test=test, flip=flip)
+
+
+def settings_of(experiment: Experiment) -> dict:
+    """What checkpoints and records keep of an experiment, as plain values.
+
+    Weights from a file are named as seen from the current folder (by the file's name alone, if it
+    is elsewhere): a record tells nothing of a machine. The content is told by its SHA-256.
+    """
+    settings: dict[str, Any] = {"experiment": asdict(experiment)}
+    shipped = WEIGHTS / f"{experiment.weights}.pt"
+    path = shipped if shipped.is_file() else Path(os.path.abspath(experiment.weights))
+
+    if path.is_file():
+        settings["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path != shipped:
+            here = path.is_relative_to(Path.cwd())
+            name = path.relative_to(Path.cwd()).as_posix() if here else path.name
+            settings["experiment"]["weights"] = name
+    return settings
 
 
 def build_network(experiment: Experiment) -> nn.Module:
     """The network of an experiment with its first weights; random ones are drawn here."""
-    model = _named(experiment.network, NETWORKS)(**experiment.model)
-    if experiment.weights == "imagenet":
+    make, weights = _named(experiment.network, NETWORKS), experiment.weights
+    takes = inspect.signature(make)
+    try:
+        takes.bind(**experiment.model)
+    except TypeError as error:
+        raise ValueError(f"{experiment.network}: {error}; it takes {takes}") from error
+
+    model = make(**experiment.model)
+    if not weights:
+        return model
+
+    if weights == "imagenet":
+        if not hasattr(model, "load_imagenet"):
+            raise ValueError('weights "imagenet" are for a network that has them: PretrainedUNet')
         model.load_imagenet()
-    elif experiment.weights:
-        model.load_state_dict(read_checkpoint(experiment.weights)["model"])
+        return model
+
+    saved = read_checkpoint(weights)
+    try:
+        model.load_state_dict(saved["model"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights {weights!r} do not fit this {experiment.network}: they belong to one with"
+            f" {saved['model_config']}"
+        ) from error
     return model
 
 
@@ -164,10 +213,18 @@ def fewer_pairs(train: SegmentationDataset, fraction: float) -> SegmentationData
 
 
 def _named(name: str, known: dict[str, Any]) -> Any:
-    """One of the known, or what MODULE:NAME names."""
+    """One of the known, or what MODULE:NAME names. Raises KeyError if there is none."""
     if name in known:
         return known[name]
     module, separator, attribute = name.partition(":")
     if not separator:
         raise KeyError(f"no {name!r}: there are {', '.join(known)}, and your own as MODULE:NAME")
-    return getattr(import_module(module), attribute)
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:  # one that the module needs
+            raise
+        raise KeyError(f"no module {module!r}: be in the folder that {module}.py is in") from error
+    if not hasattr(found, attribute):
+        raise KeyError(f"no {attribute!r} in {found.__file__}")
+    return getattr(found, attribute)

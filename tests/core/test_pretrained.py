@@ -5,9 +5,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
-from helpers.networks import pretrained
 from helpers.checkpoint import load_model
 from helpers.data import SegmentationDataset, make_loader
+from helpers.networks import pretrained
 from helpers.networks.pretrained import WEIGHTS_FILE, WEIGHTS_PACKAGE, PretrainedUNet
 from helpers.training import TrainingConfig, fit
 from helpers.transforms import normalize, resize_image
