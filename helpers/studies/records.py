@@ -7,7 +7,6 @@ import hashlib
 import json
 import platform
 import re
-import resource
 import subprocess
 import sys
 from dataclasses import asdict
@@ -52,6 +51,7 @@ def make_record(
         flip: and those with test-time augmentation.
     """
     device = next(model.parameters()).device
+    held = peak_memory(device)  # before the scores, which take more
     if val is None:
         val = full_report(predict_logits(model, splits.val.batch()[0]), splits.val)
     record = {
@@ -67,7 +67,7 @@ def make_record(
         **provenance(device, pick_precision(device, config.precision)),
         "minutes": round(sum(history["seconds"]) / 60, 2),
         "images_per_second": _speed(history, len(splits.train)),
-        "peak_memory_gb": round(peak_memory(device) / 1e9, 2),
+        "peak_memory_gb": held and round(held / 1e9, 2),
         "history": {
             key: [float(f"{value:.4g}") for value in values] for key, values in history.items()
         },
@@ -101,10 +101,17 @@ def device_name(device: torch.device) -> str:
     return f"{device.type}, {chip}, {torch.get_num_threads()} threads"
 
 
-def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has held: of a CUDA device, or of main memory."""
+def peak_memory(device: torch.device) -> int | None:
+    """The most bytes that this process has held: of a CUDA device, or of main memory.
+
+    Windows does not tell: there it is None.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -1,5 +1,6 @@
 from helpers.studies.calibration import fit_temperature, reliability
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,27 @@ def test_error_agrees_with_torchmetrics(logits, bins):
     assert reliability(probabilities, target, bins).error() == pytest.approx(
         theirs.item(), abs=1e-5
     )
+
+
+def test_some_images_at_a_time_are_all_of_them_at_once():
+    """More images than one part holds; each pixel is sorted into its bin by itself."""
+    bins = 10
+    probabilities = (2 * torch.randn(150, 3, 6, 6)).softmax(dim=1)
+    target = torch.randint(3, (150, 6, 6))
+    target[::7] = 255
+    result = reliability(probabilities, target, bins)
+
+    sure, answer = probabilities.double().numpy().max(1), probabilities.numpy().argmax(1)
+    valid = target.numpy() != 255
+    right, sure = (answer == target.numpy())[valid], sure[valid]
+    which = np.digitize(sure, np.linspace(0, 1, bins + 1), right=True) - 1
+    for i in range(bins):
+        inside = which == i
+        assert result.count[i] == inside.sum()
+        if inside.any():
+            assert result.accuracy[i].item() == pytest.approx(right[inside].mean())
+            assert result.confidence[i].item() == pytest.approx(sure[inside].mean())
+    assert result.count.sum() == valid.sum() == 128 * 36
 
 
 def test_an_honest_network_lies_on_the_diagonal(logits):

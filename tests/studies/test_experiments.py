@@ -1,11 +1,20 @@
+import hashlib
+import json
+from dataclasses import asdict, replace
+
 from helpers import training
+from helpers.checkpoint import WEIGHTS, read_checkpoint, save_checkpoint
+from helpers.model import UNet
+from helpers.networks.pretrained import PretrainedUNet
 from helpers.studies import experiments
 from helpers.studies.experiments import (
     EXPERIMENTS,
     Experiment,
     at_most,
+    build_network,
     fewer_pairs,
     run_experiment,
+    settings_of,
 )
 
 import pytest
@@ -23,8 +32,8 @@ def test_a_record_says_all_that_is_needed_to_repeat_it(drawn):
     assert record["dataset"] == drawn.name == "synthetic"
     assert record["size"] == 64 and record["seed"] == 0
     assert record["settings"]["training"]["epochs"] == 1
-    assert record["settings"]["experiment"]["size"] == 64
-    assert record["settings"]["batch_size"] == 16
+    assert record["settings"]["experiment"] == asdict(TINY)
+    assert record["settings"]["experiment"]["batch_size"] == 16
     assert sum(record["pairs"].values()) == drawn.count
     assert len(record["history"]["val_miou"]) == 1
     assert record["val"]["miou"] == pytest.approx(record["history"]["val_miou"][0], abs=1e-3)
@@ -65,7 +74,8 @@ def test_each_experiment_changes_one_thing(name):
 def test_the_named_experiments_do_what_they_say(drawn, monkeypatch):
     seen = {}
 
-    def instead(name, model, splits, history, config, settings):
+    def instead(name, model, splits, history, config, settings, **options):
+        assert options == {"test": False, "flip": False}
         seen[name] = (model, splits, config)
 
     monkeypatch.setattr(experiments, "fit", lambda *_, **__: {})
@@ -82,6 +92,8 @@ def test_the_named_experiments_do_what_they_say(drawn, monkeypatch):
     fewer = seen["1/4 of the pairs"][1].train
     assert len(set(fewer.names)) == -(-len(splits.train) // 4)
     pretrained = seen["pretrained on synthetic pets"][0]
+    shipped = read_checkpoint("synthetic")["model"]
+    assert torch.equal(pretrained.head.weight, shipped["head.weight"])
     assert not torch.equal(model.head.weight, pretrained.head.weight)
     assert config == seen["no skips"][2]
 
@@ -89,9 +101,122 @@ def test_the_named_experiments_do_what_they_say(drawn, monkeypatch):
 def test_unknown_and_contradictory_experiments_are_refused(drawn):
     with pytest.raises(KeyError, match=r"no experiment 'depth 9': there are baseline, no skips"):
         run_experiment("depth 9", drawn)
-    shallow = Experiment(model={"depth": 2}, size=64, pretrained=True)
-    with pytest.raises(RuntimeError, match=r"size mismatch|Unexpected key"):
+    shallow = Experiment(model={"depth": 2}, size=64, weights="synthetic")
+    with pytest.raises(ValueError, match=r"'synthetic' do not fit this UNet.*'depth': 4"):
         run_experiment("shallow", drawn, shallow, epochs=1)
+    for name in ("size", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
+            replace(TINY, **{name: 0})
+
+
+class TestNetworks:
+    def test_random_weights_are_drawn_from_the_seed(self):
+        torch.manual_seed(3)
+        plain = UNet(**TINY.model).state_dict()
+        torch.manual_seed(3)
+        built = build_network(TINY).state_dict()
+        assert all(torch.equal(built[key], plain[key]) for key in plain)
+
+    def test_shipped_weights_by_name(self):
+        built = build_network(Experiment(weights="synthetic")).state_dict()
+        shipped = read_checkpoint(WEIGHTS / "synthetic.pt")["model"]
+        assert all(torch.equal(built[key], shipped[key]) for key in shipped)
+
+    def test_imagenet_in_the_encoder(self):
+        options = {"network": "PretrainedUNet", "model": {"channels": [8, 8, 8, 8, 4]}}
+        built = build_network(Experiment(weights="imagenet", **options))
+        wanted = PretrainedUNet().load_imagenet().encoder.state_dict()
+        found = built.encoder.state_dict()
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+        random = build_network(Experiment(**options)).encoder.conv_stem.weight
+        assert not torch.equal(random, wanted["conv_stem.weight"])
+        with pytest.raises(ValueError, match='"imagenet" are for a network that has them'):
+            build_network(Experiment(weights="imagenet"))
+
+    def test_of_another_kind_do_not_fit(self):
+        with pytest.raises(ValueError, match="'synthetic' do not fit this PretrainedUNet"):
+            build_network(Experiment(network="PretrainedUNet", weights="synthetic"))
+
+    def test_of_ones_own(self, tmp_path, monkeypatch):
+        (tmp_path / "mine.py").write_text("from helpers.model import UNet\nimport nowhere_at_all\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        built = build_network(Experiment(network="helpers.model:UNet", model=TINY.model))
+        assert built.config["base_channels"] == 4
+        for name, error, message in (
+            ("Mine", KeyError, "no 'Mine': there are UNet, PretrainedUNet, and your own"),
+            ("nowhere:UNet", KeyError, r"no module 'nowhere': be in the folder that nowhere\.py"),
+            ("helpers.model:Net", KeyError, "no 'Net' in .*model"),
+            ("mine:UNet", ModuleNotFoundError, "nowhere_at_all"),  # not ours to explain
+        ):
+            with pytest.raises(error, match=message):
+                build_network(Experiment(network=name))
+        with pytest.raises(
+            ValueError, match=r"UNet: got an unexpected .*'width'; it takes \(in_ch"
+        ):
+            build_network(Experiment(model={"width": 3}))
+
+
+class TestSettings:
+    """What a record and a checkpoint keep of an experiment."""
+
+    def test_random_and_imagenet_need_no_sum(self):
+        for weights in ("", "imagenet"):
+            experiment = Experiment(weights=weights)
+            assert settings_of(experiment) == {"experiment": asdict(experiment)}
+
+    def test_weights_that_come_with_the_series(self):
+        made, path = settings_of(Experiment(weights="synthetic")), WEIGHTS / "synthetic.pt"
+        assert made["experiment"]["weights"] == "synthetic"
+        assert made["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("runs/a/best.pt", "runs/a/best.pt"),
+            ("./runs/../runs/a/best.pt", "runs/a/best.pt"),
+            ("{here}/runs/a/best.pt", "runs/a/best.pt"),
+            ("../elsewhere/best.pt", "best.pt"),
+            ("{here}/../elsewhere/best.pt", "best.pt"),
+        ],
+    )
+    def test_a_file_is_named_without_the_place_it_is_in(self, tmp_path, monkeypatch, given, kept):
+        here = tmp_path / "here"
+        for folder in (here / "runs" / "a", tmp_path / "elsewhere"):
+            folder.mkdir(parents=True)
+            (folder / "best.pt").write_bytes(b"weights")
+        monkeypatch.chdir(here)
+        made = settings_of(Experiment(weights=given.format(here=here)))
+        assert made["experiment"]["weights"] == kept
+        assert made["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+        assert str(tmp_path) not in json.dumps(made)
+
+    def test_a_run_goes_on_with_the_same_only(self, drawn, tmp_path):
+        """The steps of an epoch, the model and the names are the same in all of these."""
+        options = {"folder": tmp_path, "epochs": 1, "progress": False, "limit": 8}
+        run_experiment("tiny", drawn, TINY, **options)
+        best = read_checkpoint(tmp_path / "best.pt")
+        assert best["experiment"] == asdict(TINY)
+        for change in ({"batch_size": 17}, {"augment": "none"}):
+            with pytest.raises(ValueError, match=r"made with experiment .*choose another folder"):
+                run_experiment("tiny", drawn, replace(TINY, **change), **options)
+
+    def test_weights_that_were_exchanged_are_noticed(self, drawn, tmp_path):
+        """A file of the same name with other content is another beginning."""
+        first = tmp_path / "first.pt"
+        begun = replace(TINY, weights=str(first))
+        options = {"folder": tmp_path / "run", "epochs": 1, "progress": False, "limit": 8}
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            model = UNet(**TINY.model)
+            save_checkpoint(first, {"model": model.state_dict(), "model_config": model.config})
+            if seed == 1:
+                record = run_experiment("tiny", drawn, begun, **options)[1]
+                assert record["settings"] == settings_of(begun) | {
+                    "training": record["settings"]["training"]
+                }
+                continue
+            with pytest.raises(ValueError, match="made with weights_sha256 "):
+                run_experiment("tiny", drawn, begun, **options)
 
 
 def test_fewer_pairs_keep_the_steps(splits):

@@ -1,7 +1,11 @@
 import json
+import platform
 import re
 import subprocess
-from pathlib import Path
+import sys
+from collections import defaultdict
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from helpers.data import SegmentationDataset
 from helpers.model import UNet
@@ -14,6 +18,7 @@ from helpers.studies.records import (
     make_record,
     save_record,
     split_hash,
+    write_record,
 )
 from helpers.training import TrainingConfig
 
@@ -66,9 +71,60 @@ def test_a_record_names_what_was_used(splits, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU")
     record = record_of(splits, precision)
-    assert re.fullmatch(r"cpu, \S+, \d+ threads", record["device"])
+    chip = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    assert record["device"] == f"cpu, {chip}, {torch.get_num_threads()} threads"
     assert record["precision"] == ("bfloat16" if precision == "bfloat16" else "float32")
     assert record["settings"]["training"]["precision"] == precision
+
+
+def test_a_record_names_the_versions(splits):
+    versions = record_of(splits)["versions"]
+    assert versions.pop("python") == platform.python_version()
+    assert versions == {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+
+
+def test_speed_and_memory(splits):
+    """Two epochs of 28 samples in two seconds; memory as Linux tells it elsewhere."""
+    record = record_of(splits)
+    assert record["images_per_second"] == len(splits.train) == 28 and record["minutes"] == 0.03
+    assert record_of(splits, done=0)["images_per_second"] is None
+
+    held = records.peak_memory(torch.device("cpu"))
+    assert 0.05e9 < held < 200e9 and record["peak_memory_gb"] == pytest.approx(held / 1e9, abs=0.02)
+    status = Path("/proc/self/status")
+    if status.exists():
+        told = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        assert told and held > 0.98 * int(told[1]) * 1024  # that of a parent process may count
+
+
+def test_where_memory_is_not_told(splits, monkeypatch):
+    """Windows has no module `resource`."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert record_of(splits)["peak_memory_gb"] is None
+
+
+def test_the_memory_of_a_gpu_is_torchs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
+    assert records.peak_memory(torch.device("cuda")) == 123
+
+
+def test_a_line_for_each_key(splits, tmp_path):
+    record = record_of(splits)
+    write_record(record, tmp_path / "new" / "record.json")
+    lines = (tmp_path / "new" / "record.json").read_text().splitlines()
+    assert len(lines) == len(record) + 2 and lines[1] == ' "name": "1/2 of it",'
+
+
+def test_the_test_split_when_it_is_asked_for(splits):
+    model, history = UNet(base_channels=4, depth=2), {"seconds": [1.0]}
+    config = TrainingConfig(epochs=1)
+    made = [
+        make_record("net", model, splits, history, config, val={}, test=test, flip=flip)
+        for test, flip in ((False, False), (True, False), (True, True))
+    ]
+    found = [{"test", "test_flip"} & record.keys() for record in made]
+    assert found == [set(), {"test"}, {"test", "test_flip"}]
+    assert made[1]["test"] == made[2]["test"] != made[2]["test_flip"]
 
 
 @pytest.mark.gpu
@@ -134,17 +190,34 @@ def test_the_edition_is_that_of_the_package():
     assert version and records.EDITION == version[1]
 
 
-FRACTIONS = ("1/4 of the pairs", "1/2 of the pairs")
+def experiment_of(record):
+    return record.get("settings", {}).get("experiment", {})
+
+
+def words_of(value):
+    """Every string in a record, keys too."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        return [word for part in value for word in words_of(part)]
+    return [value] if isinstance(value, str) else []
 
 
 @pytest.mark.parametrize("folder", sorted(RECORDS.iterdir()), ids=lambda folder: folder.name)
 def test_shipped_records_are_complete_and_comparable(folder):
-    """Runs of one study were made on the same pairs, by committed code, to their last epoch."""
-    study = load_records(folder.name)
-    whole = [record for record in study if record["name"] not in FRACTIONS]
-    assert len({(r.get("dataset"), r.get("split_hash"), r["edition"]) for r in whole}) == 1
+    """Runs of one study were made on the same pairs, by committed code, to their last epoch.
+
+    Those on a fraction of the training pairs share it; and no record tells of a machine's folders.
+    """
+    study, pairs = load_records(folder.name), defaultdict(set)
+    assert len({(record.get("dataset"), record["edition"]) for record in study}) == 1
+    for record in study:
+        pairs[experiment_of(record).get("fraction", 1)].add(record.get("split_hash"))
+    assert all(len(found) == 1 for found in pairs.values()), pairs
 
     for record in study:
+        for word in words_of(record):
+            assert not PurePosixPath(word).is_absolute() and not PureWindowsPath(word).drive, word
         assert record["commit"] != "unknown" and not record["commit"].endswith("-dirty")
         assert len(json.dumps(record)) < 60_000
         path = records.record_path(record["name"], record["seed"], folder.name)
@@ -153,6 +226,6 @@ def test_shipped_records_are_complete_and_comparable(folder):
         assert len(record.get("history", {}).get("seconds", ())) >= planned
 
         # Weights of edition 0.2 saw other drawings than today's.
-        begun = record.get("settings", {}).get("experiment", {}).get("pretrained")
+        begun = experiment_of(record).get("pretrained")
         if record["edition"] == "0.2" and (begun or "synthetic" in record["name"]):
             assert "drawings of edition 0.2" in record["note"]
