@@ -393,6 +393,91 @@ def _gray(channel: Tensor) -> np.ndarray:
     return ((channel - low) / (high - low).clamp(min=1e-6))[..., None].expand(-1, -1, 3).numpy()
 
 
+def explore_pyramid(
+    encoders: dict[str, nn.Module],
+    inputs: Tensor,
+    images: Tensor,
+    cross: tuple[int, int] = (50, 50),
+) -> Explorer:
+    """What each level of an encoder takes for alike: with the place under a cross, or in colors.
+
+    "likeness" is the cosine between the features of two places, each channel standardized over the
+    image before: black is 0 or less, white 1. "main colors" are the three principal components of
+    the features at a level as red, green and blue: one color, similar features.
+
+    Args:
+        encoders: by name; of images (N, 3, H, W) they give features (N, C, h, w) of each level, as
+            those of timm do, and stay in eval() mode.
+        inputs: normalized as the encoders want it. images: the same (N, 3, H, W), to look at.
+        cross: where it is at first, in percent of the height and of the width.
+    """
+    which = _slider("Image", 1, len(images))
+    weights = _choice("Weights", list(encoders))
+    show = _choice("Show", ["likeness", "main colors"])
+    down = _slider("Down, %", 0, 95, value=cross[0], step=5)
+    across = _slider("Across, %", 0, 95, value=cross[1], step=5)
+
+    with torch.inference_mode():
+        levels = {name: encoder.eval()(inputs) for name, encoder in encoders.items()}
+
+    def draw() -> tuple[Figure, str]:
+        i = which.value - 1
+        pictures, titles, alike = [_crossed(images[i], down.value, across.value)], ["image"], []
+
+        for level in levels[weights.value]:
+            channels, height, width = level[i].shape
+            likeness = _likeness(level[i], height * down.value // 100, width * across.value // 100)
+            alike.append(f"{(likeness > 0.5).float().mean():.1%}")
+            titles.append(f"{channels} channels, {height} x {width}")
+            in_gray = likeness[..., None].expand(-1, -1, 3)
+            shown = in_gray if show.value == "likeness" else _main_colors(level[i])
+            pictures.append(shown.numpy())
+
+        text = (
+            "Places with a likeness above 0.5 to the cross, from the finest level to the coarsest:"
+            f" {', '.join(alike)}"
+        )
+        rows = [pictures[k : k + 3] for k in range(0, len(pictures), 3)]
+        heads = [titles[k : k + 3] for k in range(0, len(titles), 3)]
+        return plot_mosaic(rows, heads, class_names=(), side=2.5), text
+
+    return Explorer([which, weights, show, down, across], draw)
+
+
+def _crossed(image: Tensor, down: int, across: int) -> np.ndarray:
+    """An image (3, H, W) as an array (H, W, 3), with a cross at so many percent of each side."""
+    picture = rgb(image).copy()
+    height, width = picture.shape[:2]
+    row, column, arm = height * down // 100, width * across // 100, max(3, height // 20)
+    for color, thick in ((0.0, 2), (1.0, 1)):  # white with a black rim: seen on any ground
+        for high, wide in ((arm, thick), (thick, arm)):
+            top, left = max(row - high, 0), max(column - wide, 0)
+            picture[top : row + high, left : column + wide] = color
+    return picture
+
+
+def _likeness(level: Tensor, row: int, column: int) -> Tensor:
+    """The cosine of every place's features, of (C, h, w), with those of one place: (h, w)."""
+    unit = F.normalize(_standardized(level), dim=0)
+    return torch.einsum("chw,c->hw", unit, unit[:, row, column])
+
+
+def _main_colors(level: Tensor) -> Tensor:
+    """The first three principal components of features (C, h, w) as colors (h, w, 3) in 0..1."""
+    features = _standardized(level).flatten(1).T.double()  # (h * w, C)
+    _, directions = torch.linalg.eigh(features.T @ features)
+    colors = features @ directions[:, -3:].flip(1)
+    low, high = colors.quantile(0.02, dim=0), colors.quantile(0.98, dim=0)
+    scaled = ((colors - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return scaled.reshape(*level.shape[1:], 3).float()
+
+
+def _standardized(level: Tensor) -> Tensor:
+    """Features (C, h, w) of which each channel has mean 0 and, unless constant, deviation 1."""
+    deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
+    return (level - mean) / deviation.clamp(min=1e-6)
+
+
 def _choice(label: str, options: Sequence, **more: Any) -> widgets.SelectionSlider:
     """One of several, the first if no value is given.
 
@@ -431,7 +516,7 @@ def plot_mosaic(
     column, row = 1.03, 1.13 * tall
     width, height = column * max(map(len, pictures)), row * len(pictures)
 
-    foot = 0.3  # inches, for the legend
+    foot = 0.3 if class_names else 0.0  # inches, for the legend
     inches = side * width, side * height + foot
     figure = Figure(figsize=inches, dpi=90)
     ax = figure.add_axes((0, foot / inches[1], 1, 1 - foot / inches[1]))
@@ -444,5 +529,14 @@ def plot_mosaic(
 
     ax.set(xlim=(0, width), ylim=(height, 0))
     ax.set_axis_off()
-    class_legend(figure, class_names, class_colors, place="lower center")
+    if class_names:
+        class_legend(figure, class_names, class_colors, place="lower center")
     return figure
+
+
+def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
+    """The first channels of feature maps (C, H, W): a row for each name, a gray scale for each."""
+    rows = [[_gray(channel) for channel in features[:channels]] for features in maps.values()]
+    sizes = [" x ".join(map(str, features.shape)) for features in maps.values()]
+    heads = [[f"{name}: {size}"] + [""] * channels for name, size in zip(maps, sizes, strict=True)]
+    return plot_mosaic(rows, heads, class_names=())

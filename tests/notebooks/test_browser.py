@@ -28,9 +28,10 @@ from helpers.checkpoint import load_model
 from helpers.data import decode
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict
+from helpers.networks.pretrained import PretrainedUNet
 from helpers.teaching.explorers import (
-    explore_augmentation, explore_dataset, explore_features, explore_predictions, explore_runs,
-    explore_unet,
+    explore_augmentation, explore_dataset, explore_features, explore_predictions, explore_pyramid,
+    explore_runs, explore_unet,
 )
 from helpers.teaching.quiz import quiz
 from helpers.transforms import normalize
@@ -40,6 +41,7 @@ source = find_dataset()
 trainval, test = decode(source, "trainval", 64), decode(source, "test", 64)
 images, masks, names = test.images[:8], test.masks[:8], test.names[:8]
 model, _ = load_model("synthetic")
+encoders = {name: PretrainedUNet().encoder for name in ("one", "another")}
 probabilities = predict(model, normalize(images))
 fall = {"train_loss": [1.0, 0.6, 0.5, 0.3, 0.2], "val_loss": [0.9, 0.7, 0.5, 0.6, 0.4]}
 rise = {"val_miou": [0.2, 0.4, 0.6, 0.5, 0.7], "learning_rate": [0.1] * 5, "seconds": [1.0] * 5}
@@ -54,6 +56,7 @@ runs = {
     "explore_runs(runs)",
     "explore_predictions(images, masks.long(), probabilities, names)",
     "explore_features(model, normalize(images), images, masks.long())",
+    "explore_pyramid(encoders, normalize(images), images)",
     'quiz("05_measure_iou_and_accuracy.ipynb")',
 ]
 EXPLORERS = sum(cell.startswith("explore_") for cell in CELLS)

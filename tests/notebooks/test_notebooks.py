@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ from traitlets.config import Config
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 KINDS = {"exercise", "check"}
+DESCRIBED = ("09",)  # notebooks whose pictures all have alt text
 FORBIDDEN = [
     r"^\s*[!%]",
     r"sys\.path",
@@ -138,6 +140,24 @@ def test_outputs_are_one_clean_run_on_the_synthetic_pets(path):
     assert "Dataset: Oxford" not in text, "an output was made with photographs"
     assert not any("execution" in cell.metadata for cell in notebook.cells), "timestamps"
     assert path.stat().st_size < 3e6
+
+
+@pytest.mark.parametrize("number", DESCRIBED)
+def test_pictures_have_alt_text(number):
+    """An <img alt>, or, below what a reader moves, a paragraph that begins with "In words:"."""
+    [path] = FOLDER.glob(f"{number}_*.ipynb")
+    cells = load(path).cells
+    pictures = 0
+    for cell, after in pairwise(cells):
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            html = data.get("text/html", "")
+            if "image/jpeg" in data or "image/png" in data:
+                assert after.source.startswith("In words:"), cell.source[:60]
+            elif "<img" in html:
+                assert len(re.search(r'<img alt="([^"]*)"', html)[1]) > 30, cell.source[:60]
+            pictures += "image/jpeg" in data or "<img" in html
+    assert pictures > 3
 
 
 @every_notebook

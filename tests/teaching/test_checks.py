@@ -80,6 +80,7 @@ def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
                 {"val": {"miou": 0.5}},
             ),
         },
+        "09": {"curves_of": lambda records: {}},
     }
     return made[notebook]
 

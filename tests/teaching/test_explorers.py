@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import nn
 
 HISTORY = {
     "train_loss": [1.0, 0.8, 0.6, 0.5],
@@ -46,8 +47,19 @@ def predicted(splits):
     return model, inputs, pairs.images[:8], masks, predict(model, inputs), pairs.names[:8]
 
 
+class Halves(nn.Module):
+    """An "encoder" whose levels are the image at 1/2, 1/4 and so on, to a power."""
+
+    def __init__(self, power: int, levels: int = 2) -> None:
+        super().__init__()
+        self.power, self.sides = power, [2 ** (k + 1) for k in range(levels)]
+
+    def forward(self, images):
+        return [F.avg_pool2d(images, side) ** self.power for side in self.sides]
+
+
 @pytest.fixture
-def all_six(splits, predicted) -> dict[str, Explorer]:
+def all_seven(splits, predicted) -> dict[str, Explorer]:
     model, inputs, images, masks, probabilities, names = predicted
     shorter = {key: values[:3] for key, values in HISTORY.items()}
     two = splits.train.pairs, splits.test.pairs
@@ -58,6 +70,7 @@ def all_six(splits, predicted) -> dict[str, Explorer]:
         "runs": explorers.explore_runs({"a": HISTORY, "b": shorter, "c": HISTORY}),
         "predictions": explorers.explore_predictions(images, masks, probabilities, names),
         "features": explorers.explore_features(model, inputs, images, masks),
+        "pyramid": explorers.explore_pyramid({"a": Halves(1), "b": Halves(2)}, inputs, images),
     }
 
 
@@ -74,12 +87,12 @@ def other_value(control):
     return control.value + step
 
 
-def test_every_control_is_labeled_and_moves_something_in_one_drawing(all_six, monkeypatch):
+def test_every_control_is_labeled_and_moves_something_in_one_drawing(all_seven, monkeypatch):
     drawn = []
     savefig = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda *a, **o: (drawn.append(1), savefig(*a, **o))[1])
 
-    for name, explorer in all_six.items():
+    for name, explorer in all_seven.items():
         assert explorer.controls and all(explorer.controls), name
         for label, control in explorer.controls.items():
             if getattr(control, "min", 0) == getattr(control, "max", 1):
@@ -107,8 +120,8 @@ def test_a_choice_that_moves_another_control_draws_once(splits, monkeypatch):
     assert explorer.controls["Page"].value == 1 and len(drawn) == 1
 
 
-def test_saved_without_a_kernel_the_picture_stays(all_six):
-    for explorer in all_six.values():
+def test_saved_without_a_kernel_the_picture_stays(all_seven):
+    for explorer in all_seven.values():
         bundle = explorer._repr_mimebundle_()
         saved = Image.open(io.BytesIO(base64.b64decode(bundle["image/jpeg"])))
         difference = np.asarray(saved, dtype=float) - pixels(explorer)
@@ -282,3 +295,52 @@ def test_feature_maps_show_the_first_channels():
         "stem: 4 x 8 x 8",
         "bottleneck: 9 x 2 x 2",
     ]
+
+
+@pytest.fixture
+def watched(monkeypatch) -> list:
+    """The pictures of each drawing, in rows."""
+    seen = []
+    monkeypatch.setattr(
+        explorers, "plot_mosaic", lambda rows, *rest, **o: (seen.append(rows), Figure())[1]
+    )
+    return seen
+
+
+def test_pyramid_explorer_finds_what_is_alike(watched):
+    """Two red squares on blue, one of them under the cross."""
+    images = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    images[:, 2] = 255
+    for at in (slice(8, 12), slice(28, 32)):
+        images[0, 0, 8:12, at], images[0, 2, 8:12, at] = 255, 0
+    encoders = {"a": Halves(1)}
+    explorer = explorers.explore_pyramid(encoders, images.float(), images, cross=(25, 25))
+    image, fine, coarse = watched[-1][0]
+    assert (image[10, 8:12] == 1).all() and (image[10, 28:32] == [1, 0, 0]).all(), "the cross"
+    assert fine.shape == (20, 20, 3) and coarse.shape == (10, 10, 3)
+    assert np.allclose(coarse[2, [2, 7]], 1, atol=1e-5)
+    assert (np.delete(coarse[2], [2, 7], axis=0) < 0).all()
+    assert explorer.text.value.endswith("coarsest: 2.0%, 2.0%")
+
+    explorer.controls["Down, %"].value = 80
+    explorer.controls["Across, %"].value = 95
+    assert (watched[-1][0][2][2, [2, 7]] < 0).all() and watched[-1][0][2][9, 9, 0] > 0.99
+    assert explorer.text.value.endswith("coarsest: 98.0%, 98.0%")
+
+
+def test_pyramid_explorer_gives_like_features_one_color(watched):
+    images = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    images[0, :, :20] = torch.tensor([200, 100, 50])[:, None, None]
+    explorer = explorers.explore_pyramid({"a": Halves(1)}, images.float(), images)
+    explorer.controls["Show"].value = "main colors"
+    coarse = watched[-1][0][2]
+    assert coarse.min() >= 0 and coarse.max() <= 1
+    for half in (coarse[:5], coarse[5:]):
+        assert np.ptp(half, axis=(0, 1)).max() < 0.01
+    assert abs(coarse[0, 0] - coarse[9, 9]).max() > 0.9
+
+
+def test_pyramid_explorer_puts_three_in_a_row(watched):
+    images = torch.rand(1, 3, 64, 64)
+    explorers.explore_pyramid({"a": Halves(1, levels=5)}, images, images)
+    assert [len(row) for row in watched[-1]] == [3, 3]

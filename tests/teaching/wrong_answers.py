@@ -47,6 +47,49 @@ def accumulated_step(model, optimizer, images, masks, parts):
         loss = F.cross_entropy(model(some_images), some_masks, ignore_index=IGNORE_INDEX)
         {}
 """
+RENORMALIZE = """
+def renormalize(images):
+    mean, std = (torch.tensor(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
+    return {}
+"""
+ENCODER_UNET = """
+class EncoderUNet(nn.Module):
+    def __init__(self, encoder, channels=(128, 64, 32, 32, 16), num_classes=3):
+        super().__init__()
+        self.encoder = encoder
+        *skips, last = encoder.feature_info.channels()
+        pairs = zip(skips[::-1], channels)
+        self.fit = {list}(nn.Conv2d(a, b, {kernel}, padding={kernel} // 2) for a, b in pairs)
+        self.stem = DoubleConv(3, channels[-1])
+        self.ups = nn.ModuleList(Up(a, b) for a, b in zip([last, *channels], channels))
+        self.head = nn.Conv2d(channels[-1], num_classes, kernel_size=1)
+
+    def forward(self, images):
+        given = images
+        images = {images}
+        *features, x = self.encoder(images)
+        skips = [fit(f) for fit, f in zip(self.fit, features[::-1])]
+        for up, skip in zip(self.ups, [*skips, self.stem({stem})]):
+            x = up(x, skip)
+        return {end}
+"""
+GROUPS = """
+def parameter_groups(model, rate, fraction):
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    encoder = [p for n, p in trained if n.startswith("encoder.")]
+    others = [p for n, p in trained if not n.startswith("encoder.")]
+    return {}
+"""
+FROZEN = """
+class FrozenUNet(EncoderUNet):
+    def __init__(self, encoder, **options):
+        super().__init__(encoder, **options)
+        {init}
+
+    def train(self, mode=True):
+        {train}
+        return self
+"""
 
 
 def double_conv(bias: bool, norm: bool, padding: int, last: str = ", nn.ReLU()") -> str:
@@ -59,6 +102,16 @@ def double_conv(bias: bool, norm: bool, padding: int, last: str = ", nn.ReLU()")
 
 def unet(classes: str = "num_classes", which: str = "", end: str = "self.head(x)") -> str:
     return UNET.format(classes=classes, which=which, end=end)
+
+
+def encoder_unet(**changed: str) -> str:
+    parts = {"list": "nn.ModuleList", "kernel": "1", "images": "renormalize(images)"}
+    parts |= {"stem": "given", "end": "self.head(x)"}
+    return ENCODER_UNET.format(**parts | changed)
+
+
+def frozen(init: str, train: str) -> str:
+    return FROZEN.format(init=init, train=train)
 
 
 def step(*lines: str) -> str:
@@ -386,5 +439,121 @@ WRONG = {
         ("both = Experiment(fraction=0.5, augment=False, size=64)", "size"),
         ("both = Experiment(fraction=0.25, augment=False)", "25%"),
         ("both = 'half, and no augmentation'", "str"),
+    ],
+    "09.1": [
+        (RENORMALIZE.format("(images - 0.5) / 0.5"), "normalized before"),
+        (RENORMALIZE.format("images * std + mean"), "half of the way"),
+        (RENORMALIZE.format("(images * 0.5 + 0.5 - mean) / std"), "other direction"),
+        (RENORMALIZE.format("images * std / 0.5"), "the middle"),
+        (RENORMALIZE.format("((images + mean) * std - 0.5) / 0.5"), "multiply first"),
+        (RENORMALIZE.format("images / 127.5 - 1"), "white pixel"),
+        (RENORMALIZE.format("images.mul_(std).add_(mean).mul_(2).sub_(1)"), "copy"),
+        (
+            "renormalize = lambda images: (images * torch.tensor(IMAGENET_STD)"
+            " + torch.tensor(IMAGENET_MEAN) - 0.5) / 0.5",
+            "RuntimeError",
+        ),
+        (
+            "renormalize = lambda images: (images * torch.tensor(IMAGENET_STD)"
+            " + torch.tensor(IMAGENET_MEAN) - 0.5) / 0.5 if images.shape[-1] == 3"
+            " else 2 * denormalize(images) - 1",
+            "along the rows",
+        ),
+    ],
+    "09.2": [
+        (encoder_unet(images="images"), "as they came"),
+        (encoder_unet(stem="images"), "The stem sees"),
+        (encoder_unet(list="list"), "nn.ModuleList"),
+        (encoder_unet(kernel="3"), "too many"),
+        (encoder_unet(end="self.head(x).softmax(dim=1)"), "values are not"),
+        (encoder_unet(end="x"), "channels is 16"),
+        (encoder_unet().replace("features[::-1]", "features"), "RuntimeError"),
+        (encoder_unet().replace("self.encoder", "self.body"), "self.encoder"),
+    ],
+    "09.3": [
+        (
+            GROUPS.format(
+                "[{'params': encoder, 'lr': rate}, {'params': others, 'lr': fraction * rate}]"
+            ),
+            "exchanged",
+        ),
+        (
+            GROUPS.format("[{'params': others, 'lr': rate}, {'params': encoder, 'lr': fraction}]"),
+            "multiply",
+        ),
+        (
+            GROUPS.format(
+                "[{'params': [*model.parameters()], 'lr': rate},"
+                " {'params': encoder, 'lr': fraction * rate}]"
+            ),
+            "two groups",
+        ),
+        (
+            GROUPS.format(
+                "[{'params': [*model.ups.parameters()], 'lr': rate},"
+                " {'params': encoder, 'lr': fraction * rate}]"
+            ),
+            "in no group",
+        ),
+        (
+            GROUPS.format(
+                "[{'params': others, 'lr': rate},"
+                " {'params': [*model.encoder.parameters()], 'lr': fraction * rate}]"
+            ),
+            "no gradient",
+        ),
+        (GROUPS.format("[{'params': others + encoder, 'lr': rate}]"), "the same rate"),
+        (
+            GROUPS.format(
+                "[{'params': others + encoder[:9], 'lr': rate},"
+                " {'params': encoder[9:], 'lr': fraction * rate}]"
+            ),
+            "apart",
+        ),
+        (GROUPS.format("others, encoder"), "dictionaries"),
+        (GROUPS.format("[{'params': others}, {'params': encoder}]"), "params and lr"),
+        (GROUPS.format("[{'params': [n for n, _ in trained], 'lr': rate}]"), "parameters alone"),
+    ],
+    "09.4": [
+        (frozen("self.encoder.requires_grad_(False)", "super().train(mode)"), "tensors"),
+        (frozen("self.encoder.requires_grad_(False).eval()", "super().train(mode)"), "tensors"),
+        (frozen("pass", "super().train(mode); self.encoder.eval()"), "gradients"),
+        (
+            frozen("self.requires_grad_(False)", "super().train(mode); self.encoder.eval()"),
+            "decoder is frozen",
+        ),
+        (frozen("self.encoder.requires_grad_(False)", "self.encoder.eval()"), "no longer follows"),
+        (
+            frozen("self.encoder.requires_grad_(False)", "super().train(); self.encoder.eval()"),
+            "no longer follows",
+        ),
+        (
+            frozen(
+                "self.encoder.requires_grad_(False)",
+                "super().train(mode); self.encoder.eval(); return self.encoder",
+            ),
+            "itself",
+        ),
+    ],
+    "09.5": [
+        ("pairs_needed = lambda random, pretrained: max(pretrained.values())", "enough in"),
+        ("pairs_needed = lambda random, pretrained: max(random)", "random weights got"),
+        ("pairs_needed = lambda random, pretrained: min(pretrained)", "not enough yet"),
+        (
+            "pairs_needed = lambda random, pretrained: next((n for n, s in pretrained.items()"
+            " if s >= random[max(random)]), None)",
+            "random weights got",
+        ),
+        (
+            "pairs_needed = lambda random, pretrained: min((n for n, s in pretrained.items()"
+            " if s >= random[max(random)]), default=max(pretrained))",
+            "return None",
+        ),
+        (
+            "pairs_needed = lambda random, pretrained: next((s for n, s in"
+            " sorted(pretrained.items()) if s >= random[max(random)]), None)",
+            "That is a score",
+        ),
+        ("pairs_needed = lambda random, pretrained: None", "finds none"),
     ],
 }

@@ -1,0 +1,181 @@
+"""Checks for notebook 09: an encoder's input, its decoder, its learning rate, its freezing."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from helpers.constants import IMAGENET_MEAN, IMAGENET_STD
+from helpers.networks.pretrained import PretrainedUNet
+from helpers.teaching.checks.nb03 import build, parameters, same_shape, same_values
+from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse, tensor
+
+import torch
+from torch import Tensor, nn
+
+
+@exercise("09.1")
+def renormalize(function: Callable[[Tensor], Tensor]) -> str:
+    """From this package's normalization to mean 0.5 and standard deviation 0.5."""
+    mean, std = statistics()
+    for shape in ((2, 3, 4, 5), (2, 3, 3, 3)):  # on 3 x 3 px, channels pass for a row of pixels
+        plain = torch.rand(shape)
+        images = (plain - mean) / std
+        kept = images.clone()
+        answer = tensor(ask(function, images), shape)
+
+        refuse(not torch.equal(images, kept), "It changes the images it was given: work on a copy.")
+        along_rows = (images * std.view(3) + mean.view(3) - 0.5) / 0.5 if shape[-1] == 3 else plain
+        slips = {
+            "These are values in 0..1: half of the way.": plain,
+            "These images were normalized before. Undo that first.": (images - 0.5) / 0.5,
+            "That is the other direction: to this package's normalization.": (
+                (images * 0.5 + 0.5 - mean) / std
+            ),
+            "The spread is right, the middle is not: what becomes of the mean?": images * std / 0.5,
+            "Right, but for the order: to undo (x - mean) / std, multiply first, then add.": (
+                ((images + mean) * std - 0.5) / 0.5
+            ),
+            "Each color has its own mean; yours go along the rows. Which shape do they need?": (
+                along_rows
+            ),
+        }
+        otherwise = "A white pixel should become 1 and a black one -1, in each of the three colors."
+        compare(answer, (plain - 0.5) / 0.5, slips, otherwise)
+    return "It is one multiplication and one addition for each color, if you write it out."
+
+
+def statistics() -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation of this package's normalization, (3, 1, 1) each."""
+    mean, std = (torch.tensor(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
+
+
+@exercise("09.2")
+def encoder_unet(network: Callable[..., nn.Module]) -> str:
+    """A decoder on an encoder, compared with `PretrainedUNet` on the same weights."""
+    mine, theirs = build(lambda: network(PretrainedUNet().encoder)), PretrainedUNet()
+    mean, std = statistics()
+    images = (torch.rand(2, 3, 64, 96) - mean) / std
+    refuse(not hasattr(mine, "encoder"), "The encoder is no part of it: keep it as self.encoder.")
+    for name in ("fit", "ups"):
+        plain = isinstance(getattr(mine, name, None), list | tuple)
+        refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
+    same_shape(ask(mine, images), (2, 3, 64, 96), "does the last Up reach full resolution?")
+
+    # Right but for one thing, if it agrees with a network that has this fault.
+    scale, shift = std / 0.5, (mean - 0.5) / 0.5
+    unchanged, stem_too = PretrainedUNet(), PretrainedUNet()
+    unchanged.register_buffer("scale", torch.ones_like(scale), persistent=False)
+    unchanged.register_buffer("shift", torch.zeros_like(shift), persistent=False)
+    stem_too.stem.register_forward_pre_hook(lambda _stem, inputs: (inputs[0] * scale + shift,))
+    cause = "The encoder gets the images as they came: where is renormalize?"
+    refuse(agree(mine, unchanged, images), cause)
+    cause = "The stem sees renormalized images. It is new: give it the images themselves."
+    refuse(agree(mine, stem_too, images), cause)
+
+    cause = "do the skips run from the lowest level up, each through its own 1x1 convolution?"
+    same_values(mine, theirs, (images,), cause)
+    return f"It has {parameters(mine):,} parameters and gives the same logits as the helper's."
+
+
+def agree(mine: nn.Module, theirs: nn.Module, images: Tensor) -> bool:
+    """Whether two networks give the same logits on the same weights."""
+    try:
+        same_values(mine, theirs, (images,), "")
+    except Hint:
+        return False
+    return True
+
+
+@exercise("09.3")
+def parameter_groups(function: Callable[[nn.Module, float, float], list[dict[str, Any]]]) -> str:
+    """Parameter groups for an optimizer: the encoder's with a fraction of the rate."""
+    model = PretrainedUNet()
+    model.encoder.conv_stem.requires_grad_(False)  # frozen: nothing that an optimizer should hold
+    groups = ask(function, model, 0.004, 0.25)
+    is_list = isinstance(groups, list | tuple) and all(isinstance(group, dict) for group in groups)
+    refuse(not is_list, "Return a list of dictionaries, one for each group.")
+    refuse(not all({"params", "lr"} <= set(group) for group in groups), "Each needs params and lr.")
+
+    found: list[tuple[nn.Parameter, float]] = []
+    for group in groups:
+        refuse(not isinstance(group["params"], Iterable), "params is a list of parameters.")
+        found += [(parameter, number(group["lr"])) for parameter in group["params"]]
+    refuse(not all(isinstance(p, nn.Parameter) for p, _ in found), "params holds parameters alone.")
+    rates = {id(parameter): rate for parameter, rate in found}
+    twice = len(rates) < len(found)
+    refuse(twice, "Some parameters are in two groups. Does model.parameters() hold the encoder's?")
+
+    of_part: dict[bool, set[float]] = {True: set(), False: set()}
+    for name, parameter in model.named_parameters():
+        missing = parameter.requires_grad and id(parameter) not in rates
+        refuse(missing, f"{name} is in no group: it would never be trained.")
+        if parameter.requires_grad:
+            of_part[name.startswith("encoder.")].add(rates[id(parameter)])
+    refuse(max(map(len, of_part.values())) > 1, "Some of the encoder, or of the rest, is apart.")
+    slips = {
+        "The two rates are exchanged.": (0.004, 0.001),
+        "Both parts have the same rate.": (0.004, 0.004),
+        "The encoder's rate is a fraction of the other one: multiply.": (0.25, 0.004),
+    }
+    answer = torch.tensor([*of_part[True], *of_part[False]])
+    pairs = {hint: torch.tensor(pair) for hint, pair in slips.items()}
+    otherwise = f"The encoder has the rate {answer[0]:g} and the rest {answer[1]:g}."
+    compare(answer, torch.tensor([0.001, 0.004]), pairs, otherwise, near=1e-6)
+    frozen = any(id(p) in rates for p in model.parameters() if not p.requires_grad)
+    refuse(frozen, "Parameters that need no gradient are in a group: leave them out.")
+    return "Each parameter that is trained is in one group."
+
+
+@exercise("09.4")
+def frozen_unet(network: Callable[..., nn.Module]) -> str:
+    """A network whose encoder stays as it is, whatever is called."""
+    mine, images = build(lambda: network(PretrainedUNet().encoder)), torch.randn(2, 3, 64, 64)
+    returned = ask(mine.train)
+    encoder, own = mine.encoder, [p for n, p in mine.named_parameters() if "encoder." not in n]
+    assert isinstance(encoder, nn.Module)
+    refuse(any(p.requires_grad for p in encoder.parameters()), "The encoder still gets gradients.")
+    refuse(not all(p.requires_grad for p in own), "The decoder is frozen, too.")
+
+    refuse(returned is not mine, "train() should return the network itself, as PyTorch's does.")
+    cause = "The rest no longer follows train() and eval(): what does super().train get?"
+    for mode in (False, True):
+        mine.train(mode)
+        others = [part for part in mine.children() if part is not encoder]
+        refuse(any(part.training is not mode for part in (mine, *others)), cause)
+
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    mine(images)
+    moved = [n for n, v in encoder.state_dict().items() if not torch.equal(v, before[n])]
+    cause = "does train() leave every BatchNorm of the encoder in eval() mode?"
+    refuse(moved, f"In train() mode, a batch changes {len(moved)} of its tensors: {cause}")
+    return "Neither a gradient nor a batch changes the encoder."
+
+
+@exercise("09.5")
+def pairs_needed(function: Callable[[dict[int, float], dict[int, float]], int | None]) -> str:
+    """How few pairs are enough, begun with pretrained weights."""
+    random = {1600: 0.68, 100: 0.50, 400: 0.60}
+    cases = {
+        400: {1600: 0.74, 100: 0.59, 400: 0.69},
+        1600: {100: 0.61, 400: 0.66, 1600: 0.70},
+        100: {100: 0.68, 400: 0.70, 1600: 0.71},
+    }
+    for wanted, pretrained in cases.items():
+        answer = number(or_none(function, random, pretrained) or 0)
+        refuse(not answer, f"It finds none for {pretrained}, where {wanted} pairs are enough.")
+        slips = {
+            "That is a score. How many pairs does it take?": pretrained[wanted],
+            "That is how many pairs the random weights got. How few do the others need?": 1600,
+            "That is not enough yet: compare with the score of random weights on all pairs.": 100,
+        }
+        otherwise = f"{wanted} pairs are enough in {pretrained}, and no fewer."
+        compare(answer, wanted, slips, otherwise)
+    never = or_none(function, random, {100: 0.4, 400: 0.5, 1600: 0.6})
+    refuse(never is not None, "Where no number of pairs is enough, return None.")
+    return "The same score from fewer masks: this is what pretrained weights are worth here."
+
+
+def or_none(function: Callable, *curves: dict[int, float]) -> Any:
+    """What an answer returns; None is one, too."""
+    result = function(*map(dict, curves))
+    return result if result is None else ask(lambda: result)

@@ -1,0 +1,51 @@
+"""What a notebook's cells show: figures with alt text, and what is made of run records."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from helpers.studies.records import RECORDS, load_records
+
+import matplotlib.pyplot as plt
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+
+class Described:
+    """A figure as a cell shows it: an <img> whose alt text says what is to be seen.
+
+    JupyterLab and nbconvert drop alt text that stands in an output's metadata, and keep this.
+
+    Args:
+        figure: is closed, so that a notebook shows it once.
+        text: what somebody who does not see the figure should know of it.
+        photos: most of it is images: saved as JPEG, which is smaller; lines stay sharp in PNG.
+    """
+
+    def __init__(self, figure: Figure, text: str, photos: bool = False) -> None:
+        self.text, self.kind = text, "jpeg" if photos else "png"
+        buffer = BytesIO()
+        figure.savefig(buffer, format=self.kind)
+        plt.close(figure)
+        self.picture = buffer.getvalue()
+
+    def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
+        data = f"data:image/{self.kind};base64,{b64encode(self.picture).decode()}"
+        html = f'<img alt="{escape(self.text)}" src="{data}" style="max-width: 100%">'
+        return {"text/html": html, "text/plain": self.text}
+
+
+def from_records(study: str, make: Callable[[list[dict]], Any], folder: Path = RECORDS) -> Any:
+    """What `make` makes of a study's records; text is shown as Markdown.
+
+    Where there are none yet, a line that says so.
+    """
+    try:
+        records = load_records(study, folder)
+    except FileNotFoundError:
+        return Markdown(f"*No records of the study “{study}” yet.*")
+    made = make(records)
+    return Markdown(made) if isinstance(made, str) else made
