@@ -99,6 +99,21 @@ class TestLoad:
         state = torch.load(path)  # what the message recommends
         UNet(**state["model_config"]).load_state_dict(state["model"])
 
+    def test_shipped_ones_by_name(self, saved, monkeypatch):
+        """Whatever else is in the current folder; a file by its path, as text or not."""
+        path, model = saved
+        monkeypatch.chdir(path.parent)
+        (path.parent / "synthetic").write_bytes(b"")
+        (path.parent / "synthetic.pt").write_bytes(path.read_bytes())
+        read, named = read_checkpoint("synthetic"), read_checkpoint(WEIGHTS / "synthetic.pt")
+        assert read["dataset"] == "synthetic"
+        assert torch.equal(read["model"]["head.weight"], named["model"]["head.weight"])
+        for own in (path, str(path), "best.pt", "synthetic.pt"):
+            found = read_checkpoint(own)["model"]["head.weight"]
+            assert torch.equal(found, model.head.weight)
+        with pytest.raises(FileNotFoundError, match=r"nothing does not exist.* oxford-561, synth"):
+            read_checkpoint("nothing")
+
     def test_a_missing_one_names_what_there_is(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"none\.pt does not .* oxford-561, synthetic"):
             load_model(tmp_path / "none.pt")

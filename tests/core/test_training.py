@@ -503,6 +503,107 @@ class TestResume:
         assert len(history["train_loss"]) == 4 and (tmp_path / "new" / "last.pt").exists()
 
 
+class WithEncoder(nn.Module):
+    """A model with an encoder, as `PretrainedUNet` has one."""
+
+    def __init__(self, encoder_size=4):
+        super().__init__()
+        self.encoder = nn.Conv2d(3, encoder_size, kernel_size=3, padding=1)
+        self.encoder_norm = nn.BatchNorm2d(encoder_size)  # not of the encoder: another name
+        self.head = nn.Conv2d(encoder_size, 3, kernel_size=1)
+
+    def forward(self, images):
+        return self.head(self.encoder_norm(self.encoder(images)).relu())
+
+
+class TestEncoderRate:
+    CONFIG = TrainingConfig(epochs=4, learning_rate=1e-2, encoder_rate=0.1)
+
+    def start(self, model, config=CONFIG):
+        return TrainingState.start(model, config, 12, None)
+
+    def names(self, model, group):
+        return {n for n, p in model.named_parameters() if any(p is q for q in group["params"])}
+
+    def test_two_groups(self):
+        model = WithEncoder()
+        rest, encoder = self.start(model).optimizer.param_groups
+        assert self.names(model, encoder) == {"encoder.weight", "encoder.bias"}
+        assert self.names(model, rest) == {n for n, _ in model.named_parameters()} - {
+            "encoder.weight",
+            "encoder.bias",
+        }
+        assert rest["weight_decay"] == encoder["weight_decay"] == 1e-2
+
+    def test_a_model_without_an_encoder_has_one(self, small):
+        groups = self.start(small()).optimizer.param_groups
+        assert len(groups) == 1 and len(groups[0]["params"]) == len(list(small().parameters()))
+        assert groups[0]["max_lr"] == 1e-2
+
+    def test_a_frozen_encoder_is_in_none(self):
+        model = WithEncoder()
+        model.encoder.requires_grad_(False)
+        (group,) = self.start(model).optimizer.param_groups
+        assert not any(name.startswith("encoder.") for name in self.names(model, group))
+
+    def test_both_go_through_the_cycle_and_the_history_tells_the_decoders(self, train):
+        rates = []
+
+        class Seen(AdamW):
+            def step(self, *arguments, **options):
+                rates.append([group["lr"] for group in self.param_groups])
+                return super().step(*arguments, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("helpers.training.AdamW", Seen)
+            history = train(WithEncoder(), config=self.CONFIG)
+        assert len(rates) == 12
+        decoder, encoder = zip(*rates, strict=True)
+        assert encoder == pytest.approx([0.1 * rate for rate in decoder])
+        plain = OneCycleLR(SGD([torch.zeros(1)], lr=1e-2), 1e-2, total_steps=12)
+        assert decoder[0] == pytest.approx(plain.get_last_lr()[0])
+        assert max(decoder) == pytest.approx(1e-2, rel=0.05)
+        assert history["learning_rate"] == pytest.approx(decoder[::3])
+
+    def test_it_makes_the_encoder_slower(self, train):
+        """A rate of nearly 0 leaves it where it was, and the rest learns."""
+        model = WithEncoder()
+        before = copy.deepcopy(model.state_dict())
+        train(model, config=TrainingConfig(epochs=1, encoder_rate=1e-9))
+        after = model.state_dict()
+        assert torch.allclose(after["encoder.weight"], before["encoder.weight"], atol=1e-8)
+        assert not torch.allclose(after["head.weight"], before["head.weight"], atol=1e-4)
+
+    def test_one_is_the_same_as_no_encoder(self, train):
+        """1 is the default: the groups are two, the numbers are those of one."""
+        torch.manual_seed(0)
+        model = WithEncoder()
+        other = copy.deepcopy(model)
+        other.body = other.encoder
+        del other.encoder
+        other.forward = lambda x: other.head(other.encoder_norm(other.body(x)).relu())
+        two, one = (train(each, config=TrainingConfig(epochs=2)) for each in (model, other))
+        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-5)
+
+    def test_resumed_with_both_rates(self, train, loaders, tmp_path):
+        def model(seed=1):
+            torch.manual_seed(seed)
+            return WithEncoder()
+
+        whole, cut = {"folder": tmp_path / "whole"}, {"folder": tmp_path / "cut"}
+        expected = train(model(), config=self.CONFIG, **whole)
+        train(model(), Breaks(loaders[0], 7), self.CONFIG, interruptible=True, **cut)
+        history = train(model(seed=9), config=self.CONFIG, resume=True, **cut)
+        assert {key: history[key] for key in NUMBERS} == {key: expected[key] for key in NUMBERS}
+        a, b = (read_checkpoint(run["folder"] / "last.pt") for run in (whole, cut))
+        assert same(a["model"], b["model"]) and a["schedule"] == b["schedule"]
+        groups = b["optimizer"]["param_groups"]
+        assert [group["max_lr"] for group in groups] == [1e-2, pytest.approx(1e-3)]
+
+        with pytest.raises(ValueError, match=r"config .*'encoder_rate': 0\.1"):
+            train(model(), config=TrainingConfig(epochs=4, learning_rate=1e-2), resume=True, **cut)
+
+
 class TestSeeds:
     def test_the_seed_decides_order_and_augmentation(self, train, small):
         runs = [train(small(), config=TrainingConfig(epochs=2, seed=s)) for s in (0, 0, 1)]
@@ -530,6 +631,9 @@ class TestConfig:
             {"learning_rate": -1},
             {"clip_norm": 0},
             {"learning_rate": math.nan},
+            {"encoder_rate": 0},
+            {"encoder_rate": -0.1},
+            {"encoder_rate": math.nan},
         ],
     )
     def test_bad_settings_are_refused(self, setting):
@@ -540,6 +644,7 @@ class TestConfig:
         default = TrainingConfig()
         assert (default.epochs, default.learning_rate, default.weight_decay) == (160, 3e-3, 1e-2)
         assert (default.loss, default.clip_norm, default.seed) == ("ce+dice", 1.0, 0)
+        assert default.encoder_rate == 1
 
     def test_an_own_loss_by_name(self, train, small, monkeypatch):
         monkeypatch.setitem(LOSSES, "own", lambda logits, target: logits.square().mean())
