@@ -436,8 +436,9 @@ WRONG = {
             "from helpers.studies.experiments import Experiment\nboth = Experiment(fraction=0.5)",
             "augmentation",
         ),
-        ("both = Experiment(fraction=0.5, augment=False, size=64)", "size"),
-        ("both = Experiment(fraction=0.25, augment=False)", "25%"),
+        ('both = Experiment(fraction=0.5, augment="none", size=64)', "size"),
+        ('both = Experiment(fraction=0.25, augment="none")', "25%"),
+        ("both = Experiment(fraction=0.5, augment=False)", 'is augment="none"'),
         ("both = 'half, and no augmentation'", "str"),
     ],
     "09.1": [

@@ -67,6 +67,7 @@ def both_changes(experiment: Any) -> str:
         refuse(name not in changed, f"It does not change {what}.")
     extra = ", ".join(sorted(changed - {"fraction", "augment"}))
     refuse(extra, f"It also changes {extra}: then you cannot tell what the effect came from.")
+    refuse(experiment.augment != "none", 'No augmentation is augment="none".')
     other = not close(experiment.fraction, 0.5)
     refuse(other, f"It trains on {experiment.fraction:.0%} of the pairs.")
     return "Run it, and compare it with both single changes."
