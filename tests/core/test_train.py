@@ -357,12 +357,15 @@ def test_a_killed_run_goes_on_and_no_bit_differs(command, drawn, tmp_path):
             time.sleep(0.01)
         process.kill()
     assert process.returncode != 0
-    assert 0 < read_checkpoint(folder / "last.pt")["epoch"] < 30
+    before = read_checkpoint(folder / "last.pt")
+    assert 0 < before["epoch"] < 30
     assert not (folder / "record.json").exists()
 
     done = subprocess.run(line, **run)
     assert done.returncode == 0, done.stdout
     record = json.loads((folder / "record.json").read_text())
+    took = [float(f"{seconds:.4g}") for seconds in before["history"]["seconds"]]
+    assert record["history"]["seconds"][: before["epoch"]] == took  # it did not begin anew
     for key in set(whole["history"]) - {"seconds"}:
         assert record["history"][key] == whole["history"][key], key
     for key in ("val", "settings", "split_hash", "parameters", "precision", "device"):
