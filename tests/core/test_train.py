@@ -284,7 +284,7 @@ class TestErrors:
             ("--augment blur", "no 'blur': there are default, none, and your own"),
             ("--model width=3", r"UNet: got an unexpected .* 'width'; it takes .*base_channels:"),
             ("--model depth=0", "depth 0 and base_channels 16: at least 1"),
-            ("--weights no.pt", r"no\.pt does not exist: .* oxford-561, synthetic"),
+            ("--weights no.pt", r"no\.pt does not exist: .* are .*synthetic"),
             ("--weights synthetic", "the weights 'synthetic' do not fit this UNet: they belong"),
             ("--weights imagenet", "for a network that has them: PretrainedUNet"),
             ("--device gpu", "'gpu' was asked for.* there are 'auto', 'cpu',"),
