@@ -1,5 +1,6 @@
 """Each benchmark at its smallest: that it runs, and what it leaves. Figures are for real runs."""
 
+import importlib
 import os
 import shlex
 import subprocess
@@ -19,7 +20,6 @@ import runs
 import speed
 import together
 import torch
-import variants
 
 TINY = Experiment(model={"base_channels": 4, "depth": 2}, size=32)
 
@@ -29,7 +29,15 @@ def dataset(drawn, monkeypatch):
     monkeypatch.setenv("PETS_DATA", str(drawn.root))
 
 
+@pytest.fixture
+def variants(monkeypatch):
+    """The module, imported anew, so that it adds its losses; `own_losses` takes them away again."""
+    monkeypatch.delitem(sys.modules, "variants", raising=False)
+    return importlib.import_module("variants")
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("variants")
 @pytest.mark.parametrize("name", [*runs.TRIED, *runs.TRIED_LATER, *runs.ALSO])
 def test_what_was_tried_can_be_trained(name, tmp_path):
     flags = (runs.TRIED | runs.TRIED_LATER | runs.ALSO)[name]
@@ -38,7 +46,7 @@ def test_what_was_tried_can_be_trained(name, tmp_path):
     assert (tmp_path / "record.json").is_file()
 
 
-def test_averaged_weights_are_between_the_first_and_the_last():
+def test_averaged_weights_are_between_the_first_and_the_last(variants):
     model = variants.AveragedUNet(decay=0.9, base_channels=4, depth=1)
     images = torch.randn(2, 3, 16, 16)
     first = model.model.head.weight.detach().clone()
