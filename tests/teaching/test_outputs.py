@@ -15,7 +15,7 @@ def test_a_figure_is_shown_once_with_its_words(photos, kind):
     ax.plot([1, 2])
     shown = Described(figure, 'A line that "rises" < 3 & ends', photos)._repr_mimebundle_()
 
-    assert not plt.get_fignums()
+    assert not plt.fignum_exists(figure.number)
     assert shown["text/plain"] == 'A line that "rises" < 3 & ends'
     tags = []
     parser = HTMLParser()
