@@ -172,8 +172,9 @@ Networks of others in our own loop: the same pairs, input size, batches, augment
 optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
 trial (the second table). Minutes are turned into whole epochs, at least one, at the speed that
 each network has in training, alone and in turn, on {speeds[0]["device"]}: so the runs could be
-made anywhere. The time of weights that ours begins with is not counted. Halfway, at a high learning
-rate, a network scores lower than a run of half the length would end with.
+made anywhere. They are rounded down for our networks, up for those of others. The time of weights
+that ours begins with is not counted. Halfway, at a high learning rate, a network scores lower than
+a run of half the length would end with.
 
 What is called a reimplementation was written anew from what its repository shows
 ([peers.py](../tests/benchmarks/peers.py) has the links and what differs), and is not trained by

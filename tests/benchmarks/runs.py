@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def epochs_of(flags: list[str], minutes: float) -> int | None:
     wanted["precision"] = options.precision
     for case in speeds["networks"].values():
         if {key: case[key] for key in wanted} == wanted:
-            return epochs_in(minutes, case["training"], speeds["pairs"])
+            return epochs_in(minutes, case, speeds["pairs"])
     return None
 
 
@@ -107,20 +107,31 @@ def each(study: str, seeds: Sequence[int], flags: dict[str, str], **options: Any
 
 
 def compared(
-    study: str, arms: dict[str, str], trial: dict, final: dict, once: Sequence[str] = ()
+    study: str,
+    arms: dict[str, str],
+    flags: str = "",
+    minutes: tuple[float, float] = (0, 0),
+    once: Sequence[str] = (),
 ) -> list[Run]:
-    """Each arm with every rate, then three seeds with its best (one, for those named in `once`)."""
+    """Each arm with every rate, then three seeds with its best (one, for those named in `once`).
+
+    Args:
+        flags: of every run.
+        minutes: of a trial, and of a run after it; 0 where the flags give the epochs.
+    """
     trials = [
-        Run(f"{study}-rates", f"{name}, {rate}", 0, f"{own} --learning-rate {rate}", **trial)
+        Run(f"{study}-rates", f"{name}, {rate}", 0, f"{flags} {own} --learning-rate {rate}")
         for name, own in arms.items()
         for rate in RATES
     ]
-    return trials + [
-        Run(study, name, seed, own, rates=f"{study}-rates", **final)
+    runs = [
+        Run(study, name, seed, f"{flags} {own}", rates=f"{study}-rates")
         for seed in (1, 2, 3)
         for name, own in arms.items()
         if seed == 1 or name not in once
     ]
+    short, long = minutes
+    return [*(replace(t, minutes=short) for t in trials), *(replace(r, minutes=long) for r in runs)]
 
 
 RATES = ("1e-3", "3e-3", "1e-2")
@@ -135,6 +146,7 @@ HOW = {
     "0.3 for the encoder": f"{IMAGENET} --encoder-rate 0.3",
 }
 ALSO = {
+    "one rate, 3e-3": IMAGENET,
     "frozen": f"{IMAGENET} --model frozen=True",
     "frozen, BatchNorm in training mode": "--network variants:frozen_but_for_statistics",
     "random weights": f"{ENCODER} --learning-rate 3e-3",
@@ -171,6 +183,7 @@ PEERS = {
     "ours, pretrained": f"{IMAGENET} --encoder-rate 0.3",
     **{name: f"--network {network_of(name)}" for name in OTHERS},
 }
+SLOWEST = "milesial's U-Net, reimplemented"  # minutes for one epoch
 ARMS = {
     "baseline": "",
     "no skips": "--model skips=False",
@@ -182,27 +195,51 @@ ARMS = {
     "ImageNet encoder": f"{IMAGENET} --encoder-rate 0.3",
 }
 
+# From scratch, at most 8 M parameters: most epochs at 128 px, then fewer and slower ones at 224 px.
+SCRATCH = "--model depth=5"
+AT_128 = Run("stages", "from scratch, 128 px", 0, f"--epochs 60 {SCRATCH}")
+AT_224 = f"{SCRATCH} --size 224 --epochs 20 --learning-rate 1e-3 {FINAL}"
+
+
+def finals(seed: int) -> list[Run]:
+    """The runs of the table of results, but for the best from scratch."""
+    synthetic = "default U-Net from synthetic pets"
+    minutes = {"bfloat16": "--test", "float32": "--test --precision float32"}
+    return [
+        Run("results", "default U-Net", seed, f"--epochs 60 {FINAL}"),
+        Run("results", synthetic, seed, f"--epochs 20 --weights synthetic {FINAL}"),
+        *(Run("results", f"10 minutes, {p}", seed, minutes[p], minutes=10) for p in minutes),
+    ]
+
+
+def pretrained(seed: int) -> Run:
+    flags = f"--epochs 20 --size 224 {IMAGENET} --encoder-rate 0.3 {FINAL}"
+    return Run("results", "ImageNet encoder", seed, flags)
+
+
+def part(arms: dict[str, str], first: int, last: int | None = None) -> dict[str, str]:
+    return dict([*arms.items()][first:last])
+
+
 RUNS = [
-    *each("tried", (0,), dict([*TRIED.items()][:1]), always="--epochs 15"),
+    *each("tried", (0,), part(TRIED, 0, 1), always="--epochs 15"),
     *each("encoder", (0,), HOW, always="--epochs 6"),
-    *each("tried", (0,), dict([*TRIED.items()][1:3]), always="--epochs 15"),
-    Run(
-        "results",
-        "ImageNet encoder",
-        0,
-        f"--epochs 20 --size 224 {IMAGENET} --encoder-rate 0.3 {FINAL}",
-    ),
-    *each("tried", (0,), dict([*TRIED.items()][3:]), always="--epochs 15"),
-    Run("results", "default U-Net", 0, f"--epochs 60 {FINAL}"),
-    Run(
-        "results",
-        "default U-Net from synthetic pets",
-        0,
-        f"--epochs 20 --weights synthetic {FINAL}",
-    ),
-    Run("results", "10 minutes, bfloat16", 0, "--test", minutes=10),
-    Run("results", "10 minutes, float32", 0, "--test --precision float32", minutes=10),
+    *each("tried", (0,), part(TRIED, 1, 3), always="--epochs 15"),
+    pretrained(0),
+    *each("tried", (0,), part(TRIED, 3), always="--epochs 15"),
+    *finals(0),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
+    AT_128,
+    Run("results", "best from scratch", 0, f"--weights {AT_128.folder}/best.pt {AT_224}"),
+    *finals(1),
+    *finals(2),
+    *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
+    *compared("ablation", ARMS, "--epochs 5"),
+    *each("little-data", (0, 1, 2), part(LITTLE, 6), always="--epochs 5 --test"),
+    *each("encoder", (0,), ALSO, always="--epochs 6"),
+    *compared("peers", PEERS, minutes=(3, 10), once=[SLOWEST]),
+    pretrained(1),
+    pretrained(2),
 ]
 
 

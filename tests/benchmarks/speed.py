@@ -11,6 +11,7 @@ helpers/studies/records/speed/DEVICE-0.json, or FOLDER/speed/DEVICE-0.json with 
 """
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,9 +103,16 @@ def measure(trainees: dict[str, Trainee], rounds: int) -> dict[str, dict[str, li
     return speeds
 
 
-def epochs_in(minutes: float, images_per_second: float, pairs: int) -> int:
-    """How many whole epochs of so many pairs come closest to the time; at least one."""
-    return max(1, round(60 * minutes * images_per_second / pairs))
+def epochs_in(minutes: float, case: dict, pairs: int) -> int:
+    """How many whole epochs of so many pairs a network has in some minutes; at least one.
+
+    Rounded down for our networks; up for those of others, so that rounding never favors ours.
+
+    Args:
+        case: of the record: network and training, its images per second.
+    """
+    whole = math.ceil if case["network"].startswith("peers:") else math.floor
+    return max(1, whole(60 * minutes * case["training"] / pairs))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -145,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     for name, case in record["networks"].items():
         speed, pairs = case["training"], record["pairs"]
-        told = (f"{epochs_in(m, speed, pairs)} epochs in {m:g} min" for m in options.minutes)
+        told = (f"{epochs_in(m, case, pairs)} epochs in {m:g} min" for m in options.minutes)
         print(f"{name}: {speed:.1f} images/s: {', '.join(told)} (one: {pairs / speed / 60:.1f})")
     print(path)
 

@@ -52,7 +52,7 @@ def test_minutes_wait_for_the_speed_and_become_epochs(tmp_path, monkeypatch):
     case = {"network": "UNet", "model": {}, "size": 192, "precision": "bfloat16", "training": 12.0}
     speeds = {"pairs": 2760, "networks": {"it": case}}
     monkeypatch.setattr(runs, "load_records", lambda study: [speeds])
-    assert told(run.command(tmp_path)).epochs == 3  # 10 * 60 * 12 / 2760 = 2.6
+    assert told(run.command(tmp_path)).epochs == 2  # 10 * 60 * 12 / 2760 = 2.6
     assert Run("study", "other", 1, "--size 128", minutes=10).command(tmp_path) is None
 
 

@@ -90,10 +90,11 @@ def test_speed_in_turn(tmp_path, monkeypatch, capsys):
     assert torch.get_num_threads() == 1
 
 
-def test_at_least_one_epoch_and_the_nearest():
-    assert speed.epochs_in(3, images_per_second=2, pairs=2760) == 1
-    assert speed.epochs_in(10, images_per_second=11, pairs=2760) == 2  # 2.4
-    assert speed.epochs_in(10, images_per_second=12, pairs=2760) == 3  # 2.6
+def test_rounding_to_epochs_never_favors_ours():
+    ours, theirs = {"network": "UNet", "training": 12}, {"network": "peers:Net", "training": 11}
+    assert speed.epochs_in(3, ours | {"training": 2}, pairs=2760) == 1  # at least
+    assert speed.epochs_in(10, ours, pairs=2760) == 2  # 2.6, rounded down
+    assert speed.epochs_in(10, theirs, pairs=2760) == 3  # 2.4, rounded up
 
 
 def test_what_is_timed_is_a_training(drawn):
