@@ -5,7 +5,6 @@ import warnings
 from pathlib import Path
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
-from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
 from helpers.files import atomic, make_folder
 from helpers.model import UNet
@@ -17,11 +16,12 @@ FORMAT = 2  # raise when what a checkpoint holds changes
 WEIGHTS = Path(__file__).parent / "weights"  # shipped, with a model card
 
 
-def load_model(path: str | Path) -> tuple[UNet | PretrainedUNet, dict]:
+def load_model(path: str | Path = "oxford-561") -> tuple[UNet | PretrainedUNet, dict]:
     """The U-Net in a checkpoint, in eval() mode on the CPU, and what is known of it.
 
     Args:
-        path: a file, or the name of shipped weights: "synthetic" or "oxford-561".
+        path: a file, or the name of shipped weights: "synthetic" or "oxford-561". If none is given,
+            those that are best on photographs.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
     """
@@ -35,11 +35,6 @@ def load_model(path: str | Path) -> tuple[UNet | PretrainedUNet, dict]:
 
     about = {"class_names": list(CLASS_NAMES), "class_colors": list(CLASS_COLORS)}
     return model.eval(), about | {key: value for key, value in state.items() if key != "model"}
-
-
-def shipped_weights(source: PetFolder) -> str:
-    """The name of the weights that come with the series for a dataset. Card: weights/README.md."""
-    return "synthetic" if source.is_synthetic else "oxford-561"
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -121,12 +116,14 @@ class RunFolder:
         for key, now in self.about.items():
             if (was := saved.get(key)) == now:
                 continue
+            if isinstance(was, dict) and isinstance(now, dict):  # say what differs, and no more
+                different = [k for k in was | now if was.get(k) != now.get(k)]
+                was, now = ({k: part.get(k) for k in different} for part in (was, now))
             made = f"{path} was made with {key} {was}"
             if key not in self.may_change:
                 raise ValueError(
                     f"{made}, not {now}: use the same again (a run cannot be made longer: its"
-                    " schedule is fixed), choose another folder, or train with resume=False, which"
-                    " begins anew and renames these files"
+                    " schedule is fixed), or choose another folder"
                 )
             warnings.warn(f"{made}, and goes on with {now}: numbers will differ", stacklevel=3)
         return saved

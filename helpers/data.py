@@ -92,8 +92,7 @@ class SegmentationDataset(Dataset):
         return len(self.indices)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        images, masks = self.batch([position])
-        return images[0], masks[0]
+        return self.__getitems__([position])[0]
 
     def __getitems__(self, positions: list[int]) -> list[tuple[Tensor, Tensor]]:
         """Many items at once: a DataLoader asks for this, where it is there."""

@@ -78,5 +78,6 @@ def total(confusion: ConfusionMatrix, loss: float) -> tuple[ConfusionMatrix, flo
     if len(counts) > 1:
         pixels = [int(part.matrix.sum()) for part in counts]
         loss = float(np.average(losses, weights=pixels))
-        confusion._batches = [part.per_image for part in counts]
+        confusion = ConfusionMatrix(confusion.num_classes, confusion.ignore_index)
+        confusion.add(*(part.per_image for part in counts))
     return confusion, loss

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from helpers.checkpoint import load_model
 from helpers.constants import IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix
 from helpers.transforms import normalize, resize_image
@@ -146,18 +147,22 @@ def predict(model: nn.Module, images: Tensor, **options: Any) -> Tensor:
 
 
 def predict_photo(
-    model: nn.Module, photo: Image.Image, size: int = 128, device: Device = None
+    photo: Image.Image, model: nn.Module | None = None, size: int = 128, device: Device = None
 ) -> Tensor:
     """The mask of one photo at its original resolution: class indices, uint8 (H, W) on the CPU.
 
     The photo is squashed, and the logits are enlarged bilinearly.
 
     Args:
-        model: logits (1, C, size, size) from a normalized image (1, 3, size, size).
         photo: from `helpers.transforms.open_photo`.
+        model: logits (1, C, size, size) from a normalized image (1, 3, size, size). If None, the
+            shipped one that is best on photographs, at its own input size.
         size: the input size that the model was trained at, in pixels.
         device: where to compute; None means where the model is.
     """
+    if model is None:
+        model, about = load_model()
+        size = about["size"]
     squashed = normalize(resize_image(photo.convert("RGB"), size))
     logits = predict_logits(model, squashed[None], device)
     enlarged = F.interpolate(logits, size=photo.size[::-1], mode="bilinear", align_corners=False)

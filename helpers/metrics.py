@@ -29,7 +29,7 @@ class ConfusionMatrix:
     def __init__(self, num_classes: int = 3, ignore_index: int = IGNORE_INDEX) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
-        self._batches: list[Tensor] = []
+        self._batches = [torch.zeros(0, num_classes, num_classes, dtype=torch.int64)]
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Add a batch. prediction, target: integer class indices (N, H, W).
@@ -58,10 +58,13 @@ class ConfusionMatrix:
         # Number the cells of all images' matrices one after the other, and count each cell's
         # pixels.
         n = len(target)
-        image = torch.arange(n)[:, None].expand_as(target)
-        cell = (image * c + target) * c + prediction
+        cell = (torch.arange(n)[:, None] * c + target) * c + prediction
         counts = torch.bincount(cell[valid], minlength=n * c * c)
-        self._batches.append(counts.reshape(n, c, c))
+        self.add(counts.reshape(n, c, c))
+
+    def add(self, *per_image: Tensor) -> None:
+        """Add images whose matrices are counted already, int64 (N, C, C) each."""
+        self._batches.extend(per_image)
 
     @classmethod
     def of(cls, prediction: Tensor, target: Tensor, **options: int) -> "ConfusionMatrix":
@@ -73,8 +76,7 @@ class ConfusionMatrix:
     @property
     def per_image(self) -> Tensor:
         """One matrix for each image, int64 (N, C, C), in the order of the updates."""
-        empty = torch.zeros(0, self.num_classes, self.num_classes, dtype=torch.int64)
-        return torch.cat([empty, *self._batches])
+        return torch.cat(self._batches)
 
     @property
     def matrix(self) -> Tensor:

@@ -323,9 +323,8 @@ def _settings(
 
 def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
     """The mean of the batches' losses, weighted by their sizes."""
-    finite = losses.isfinite()
-    if not finite.all():
-        step = int(finite.int().argmin())
+    if not losses.isfinite().all():
+        step = int(losses.isfinite().int().argmin())
         where = f"the loss is {losses[step].item()} in epoch {epoch}, step {step}"
         mend = "try a lower learning_rate, and look for NaN in images and masks ignored whole"
         raise FloatingPointError(f"{where}: {mend}")

@@ -173,8 +173,7 @@ def class_legend(
     place: Any = "outside lower center",
 ) -> None:
     """Add the classes' names and colors to a figure."""
-    pairs = zip(class_names, class_colors, strict=False)
-    patches = [Patch(color=color, label=name) for name, color in pairs]
+    patches = [Patch(color=c, label=n) for n, c in zip(class_names, class_colors, strict=False)]
     figure.legend(handles=patches, loc=place, ncols=len(patches), frameon=False, fontsize=9)
 
 

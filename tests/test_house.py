@@ -24,7 +24,7 @@ LAYERS = [
     "constants files",
     "model losses metrics transforms networks distributed",
     "datasets data",
-    "inference checkpoint training visualization",
+    "checkpoint inference training visualization",
     "studies teaching",
     "train",  # the commands: nothing imports them
 ]

@@ -40,6 +40,11 @@ class PetFolder:
         """Where training on this dataset keeps its checkpoints."""
         return files.home() / "runs" / (self.name if self.is_synthetic else f"oxford-{self.count}")
 
+    @property
+    def weights(self) -> str:
+        """The name of the shipped weights for it, see `load_model`. Card: weights/README.md."""
+        return "synthetic" if self.is_synthetic else "oxford-561"
+
     def image_path(self, name: str) -> Path:
         return self.folder / "images" / f"{name}.jpg"
 

@@ -83,7 +83,7 @@ def report(confusion: ConfusionMatrix, groups: Groups) -> dict:
         told[question] = {}
         for answer, chosen in answers.items():
             part = ConfusionMatrix(confusion.num_classes)
-            part._batches = [confusion.per_image[torch.from_numpy(chosen)]]
+            part.add(confusion.per_image[torch.from_numpy(chosen)])
             told[question][answer] = {
                 "images": int(chosen.sum()),
                 "miou": round(part.mean_iou(), 4),

@@ -4,14 +4,7 @@ import pickle
 from pathlib import Path
 
 from helpers import files
-from helpers.checkpoint import (
-    WEIGHTS,
-    RunFolder,
-    load_model,
-    read_checkpoint,
-    save_checkpoint,
-    shipped_weights,
-)
+from helpers.checkpoint import WEIGHTS, RunFolder, load_model, read_checkpoint, save_checkpoint
 from helpers.data import load_splits, make_loader
 from helpers.datasets import pets
 from helpers.inference import evaluate
@@ -156,12 +149,12 @@ class TestShipped:
             ("Oxford-IIIT Pet (full)", "oxford-561"),
         ):
             source = pets.PetFolder(Path("anywhere"), name, 8)
-            before, _ = load_model(shipped_weights(source))
+            before, _ = load_model(source.weights)
             for run, content in (("good", saved[0].read_bytes()), ("broken", b"")):
                 (source.runs / run).mkdir(parents=True)
                 (source.runs / run / "best.pt").write_bytes(content)
-            assert shipped_weights(source) == expected
-            after, _ = load_model(shipped_weights(source))
+            assert source.weights == expected
+            after, _ = load_model(source.weights)
             image = torch.randn(1, 3, 16, 16)
             assert torch.equal(before(image), after(image))
 

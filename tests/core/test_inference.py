@@ -1,5 +1,6 @@
 import math
 
+from helpers.checkpoint import load_model
 from helpers.constants import IGNORE_INDEX
 from helpers.data import SegmentationDataset, make_loader
 from helpers.datasets.pets import read_list
@@ -117,13 +118,19 @@ class TestPredict:
 
     def test_a_photo_is_answered_at_its_own_size(self, drawn):
         photo, model = open_photo(drawn.image_path(read_list(drawn, "test")[0][0])), Recorder()
-        mask = predict_photo(model, photo, 64)
+        mask = predict_photo(photo, model, 64)
         assert mask.shape == photo.size[::-1] and mask.dtype == torch.uint8
         logits = model.eval()(normalize(resize_image(photo, 64))[None])
         enlarged = F.interpolate(logits, mask.shape, mode="bilinear", align_corners=False)
         assert torch.equal(mask, enlarged.argmax(dim=1)[0].byte()) and len(mask.unique()) > 1
-        gray = predict_photo(model, photo.convert("L").resize((31, 57)), 64)
+        gray = predict_photo(photo.convert("L").resize((31, 57)), model, 64)
         assert gray.shape == (57, 31)
+
+    def test_a_photo_is_answered_by_the_best_weights_unless_told(self, drawn):
+        photo = open_photo(drawn.image_path(read_list(drawn, "test")[0][0]))
+        best, about = load_model()
+        expected = predict_photo(photo, best, about["size"])
+        assert torch.equal(predict_photo(photo), expected) and about["dataset"] != "synthetic"
 
 
 class TestDevice:
