@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from helpers.checkpoint import load_model
+from helpers.constants import CLASS_NAMES
 from helpers.data import SegmentationDataset, load_splits
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.studies.records import RECORDS, commit, record_path, split_hash, write_record
+from helpers.studies.tables import markdown
 
 import numpy as np
 import torch
+from facts import rounded
 from skimage.color import rgb2lab
 from skimage.measure import label
 from torch import Tensor
@@ -32,13 +35,15 @@ Groups = dict[str, dict[str, np.ndarray]]
 def groups_of(images: Tensor, masks: Tensor) -> Groups:
     """For each question, the groups that answer it, each as bool (N,).
 
-    Shapes: images uint8 (N, 3, H, W), masks (N, H, W). Images without a pet are in no group.
+    Shapes: images uint8 (N, 3, H, W), masks (N, H, W). Images without a pet are in the first group
+    alone, which is that of all.
     """
     rows = [describe(image, mask) for image, mask in zip(images, masks, strict=True)]
     share, distance, cut, pieces = (np.array(column) for column in zip(*rows, strict=True))
     there = share > 0
 
     return {
+        "all": {"": np.ones(len(masks), dtype=bool)},
         "the pet's share of the image": thirds(share, there, "{:.0%} to {:.0%}"),
         "distance of its color from the background's": thirds(
             distance, there, "{:.0f} to {:.0f} (CIELAB)"
@@ -77,7 +82,7 @@ def thirds(values: np.ndarray, there: np.ndarray, text: str) -> dict[str, np.nda
 
 
 def report(confusion: ConfusionMatrix, groups: Groups) -> dict:
-    """Number of images, mIoU with its interval, and IoU of the pet, for each group."""
+    """Number of images, mIoU with its interval, and IoU of each class, for each group."""
     told: dict = {}
     for question, answers in groups.items():
         told[question] = {}
@@ -87,10 +92,23 @@ def report(confusion: ConfusionMatrix, groups: Groups) -> dict:
             told[question][answer] = {
                 "images": int(chosen.sum()),
                 "miou": round(part.mean_iou(), 4),
-                "interval": [round(end, 4) for end in part.bootstrap_miou()],
-                "pet": round(float(iou(part.matrix)[0]), 4),
+                "interval": rounded(part.bootstrap_miou()),
+                "iou": dict(zip(CLASS_NAMES, rounded(part.iou()), strict=True)),
             }
     return told
+
+
+def failures_table(record: dict) -> str:
+    """What `report` found, a row for each group."""
+    rows = [
+        [f"{question}: {answer}" if answer else question, f"{group['images']:,}"]
+        + ["{:.3f} ({:.3f} to {:.3f})".format(group["miou"], *group["interval"])]
+        + [f"{value:.3f}" for value in group["iou"].values()]
+        for question, answers in record["groups"].items()
+        for answer, group in answers.items()
+    ]
+    head = ["photographs", "number", "mIoU (95 % interval)", *(f"IoU {c}" for c in CLASS_NAMES)]
+    return markdown(head, rows)
 
 
 def score(name: str, test: SegmentationDataset) -> tuple[ConfusionMatrix, dict]:

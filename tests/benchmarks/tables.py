@@ -3,7 +3,8 @@
     python tests/benchmarks/tables.py
 
 A page has a table between `<!-- table: NAME -->` and `<!-- end -->`; NAME is one of `TABLES`, or
-"scores of RUN" for every score of one of the final runs.
+"scores of RUN" for every score of one of the final runs, or "failures of NAME" for those of shipped
+weights.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from helpers.studies.tables import (
 
 import matplotlib.pyplot as plt
 from curves import plot_little_data, plot_peers
+from failures import failures_table
 from matplotlib.figure import Figure
 from minutes import speed_table
 from PIL import Image
@@ -74,6 +76,9 @@ def _table(name: str) -> tuple[str, Callable[[list[Record]], str]]:
     if name.startswith("scores of "):
         run = name.removeprefix("scores of ")
         return "results", lambda records: results_table(by_name(records)[run])
+    if name.startswith("failures of "):
+        weights = name.removeprefix("failures of ")
+        return "failures", lambda records: failures_table(by_name(records)[weights][0])
     return TABLES[name]
 
 

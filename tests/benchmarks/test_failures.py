@@ -52,8 +52,15 @@ def test_scores_of_groups(drawn_discs):
     confusion = ConfusionMatrix.of(prediction, masks)
     told = failures.report(confusion, failures.groups_of(images, masks))
     edge = told["the image's edge"]
-    assert edge["does not"] == {"images": 7, "miou": 1, "interval": [1, 1], "pet": 1}
-    assert edge["cuts the pet"]["images"] == 1 and edge["cuts the pet"]["pet"] == 0
+    right = edge["does not"]
+    assert right["images"] == 7 and right["miou"] == 1 and right["interval"] == [1, 1]
+    assert right["iou"]["pet"] == right["iou"]["background"] == 1
+    assert edge["cuts the pet"]["images"] == 1 and edge["cuts the pet"]["iou"]["pet"] == 0
+    assert told["all"][""]["images"] == 9 and 0 < told["all"][""]["miou"] < 1
+
+    rows = failures.failures_table({"groups": told}).splitlines()
+    assert rows[2].startswith("| all | 9 | 0.") and len(rows) == 2 + 1 + 3 + 3 + 2 + 2
+    assert "| the image's edge: cuts the pet | 1 | " in "\n".join(rows)
 
 
 def test_a_record(tmp_path, drawn, monkeypatch):
@@ -61,4 +68,4 @@ def test_a_record(tmp_path, drawn, monkeypatch):
     failures.main(["synthetic", "--out", str(tmp_path)])
     record = json.loads((tmp_path / "failures" / "synthetic-0.json").read_text())
     assert record["dataset"] == "synthetic" and record["failures"]["images"] == 37
-    assert len(record["groups"]) == 4
+    assert len(record["groups"]) == 5
