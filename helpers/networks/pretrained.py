@@ -30,6 +30,8 @@ class PretrainedUNet(nn.Module):
         encoder: the name of a network of `timm` that gives features at strides 2, 4, 8, 16, 32.
         frozen: the encoder's weights, and its batch statistics, stay as they are.
 
+    Raises ValueError for an encoder with features at other strides, or another number of them.
+
     Its weights are random until `load_imagenet` is called. Source of EfficientNet: Tan and Le 2019;
     Lite0 is its variant for small devices, without squeeze-and-excitation.
     """
@@ -55,7 +57,13 @@ class PretrainedUNet(nn.Module):
         # The decoder, from the last features up. Each block wants a skip connection of as many
         # channels as it gives: a 1x1 convolution makes them fit. At full resolution, where the
         # encoder has no features, two convolutions make some of the image itself.
-        *skips, last = self.encoder.feature_info.channels()  # type: ignore[operator,union-attr]
+        info: Any = self.encoder.feature_info
+        *skips, last = info.channels()
+        if info.reduction() != [2 ** (k + 1) for k in range(len(channels))]:
+            raise ValueError(
+                f"{encoder} has features at strides {info.reduction()}: {len(channels)} channels of"
+                " a decoder, each of which doubles the size, want 2, 4, 8, and so on"
+            )
         self.fit = nn.ModuleList(
             nn.Conv2d(skip, to, kernel_size=1)
             for skip, to in zip(skips[::-1], channels[:-1], strict=True)

@@ -49,6 +49,15 @@ class TestShapes:
         assert model(torch.randn(1, 3, 64, 32)).shape == (1, 3, 64, 32)
         assert model.scale.tolist() == [[[1]]] * 3 and model.shift.abs().max() < 1e-6
 
+    @pytest.mark.parametrize(
+        "encoder, channels", [("vit_tiny_patch16_224", NARROW), (None, (8, 4))]
+    )
+    def test_an_encoder_at_other_strides_is_refused(self, encoder, channels):
+        """A vision transformer has one stride, 16."""
+        chosen = {"encoder": encoder} if encoder else {}
+        with pytest.raises(ValueError, match=r"has features at strides \[.*want 2, 4, 8"):
+            PretrainedUNet(channels=channels, **chosen)
+
     def test_a_size_that_does_not_fit_is_refused(self, model):
         for size in ((48, 64), (64, 48), (16, 16)):
             with pytest.raises(ValueError, match=r"not divisible by 2\*\*depth = 32: resize or"):
