@@ -221,6 +221,12 @@ def part(arms: dict[str, str], first: int, last: int | None = None) -> dict[str,
     return dict([*arms.items()][first:last])
 
 
+# Where speed and end could differ.
+LONG = [
+    Run("long", name, 1, f"--epochs 30 {ARMS[name]}", rates="ablation-rates")
+    for name in ("baseline", "no skips", "no augmentation")
+]
+
 RUNS = [
     *each("tried", (0,), part(TRIED, 0, 1), always="--epochs 15"),
     *each("encoder", (0,), HOW, always="--epochs 6"),
@@ -236,6 +242,7 @@ RUNS = [
     *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
     *compared("peers", PEERS, minutes=(3, 10), once=[SLOWEST]),
     *finals(2),
+    *LONG,
     *each("little-data", (0, 1, 2), part(LITTLE, 6), always="--epochs 5 --test"),
     *each("encoder", (0,), ALSO, always="--epochs 6"),
     pretrained(1),
