@@ -18,7 +18,7 @@ from helpers.data import SegmentationDataset, load_splits
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
-from helpers.studies.records import RECORDS, commit, record_path, split_hash, write_record
+from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
 from helpers.studies.tables import markdown
 
 import numpy as np
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "dataset": source.name,
             "split_hash": split_hash(splits),
             "size": size,
-            "commit": commit(),
+            **provenance(torch.device("cpu"), None),
             "failures": counts,
             "groups": report(confusion, groups_of(test.pairs.images, test.pairs.masks)),
         }
