@@ -55,8 +55,9 @@ class PretrainedUNet(nn.Module):
         self.encoder.requires_grad_(not frozen)
 
         # The decoder, from the last features up. Each block wants a skip connection of as many
-        # channels as it gives: a 1x1 convolution makes them fit. At full resolution, where the
-        # encoder has no features, two convolutions make some of the image itself.
+        # channels as it gives: a 1x1 convolution, called lateral in feature pyramids (Lin et al.
+        # 2017), turns what the encoder has into that many. At full resolution, where the encoder
+        # has no features, two convolutions make some of the image itself.
         info: Any = self.encoder.feature_info
         *skips, last = info.channels()
         if info.reduction() != [2 ** (k + 1) for k in range(len(channels))]:
@@ -64,7 +65,7 @@ class PretrainedUNet(nn.Module):
                 f"{encoder} has features at strides {info.reduction()}: {len(channels)} channels of"
                 " a decoder, each of which doubles the size, want 2, 4, 8, and so on"
             )
-        self.fit = nn.ModuleList(
+        self.lateral = nn.ModuleList(
             nn.Conv2d(skip, to, kernel_size=1)
             for skip, to in zip(skips[::-1], channels[:-1], strict=True)
         )
@@ -82,7 +83,7 @@ class PretrainedUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         check_size(images, len(self.ups))
         *features, x = self.encoder(images * self.scale + self.shift)
-        skips = [fit(skip) for fit, skip in zip(self.fit, features[::-1], strict=True)]
+        skips = [layer(f) for layer, f in zip(self.lateral, features[::-1], strict=True)]
         for up, skip in zip(self.ups, [*skips, self.stem(images)], strict=True):
             x = up(x, skip)
         return self.head(x)

@@ -59,7 +59,7 @@ class EncoderUNet(nn.Module):
         self.encoder = encoder
         *skips, last = encoder.feature_info.channels()
         pairs = zip(skips[::-1], channels)
-        self.fit = {list}(nn.Conv2d(a, b, {kernel}, padding={kernel} // 2) for a, b in pairs)
+        self.lateral = {list}(nn.Conv2d(a, b, {kernel}, padding={kernel} // 2) for a, b in pairs)
         self.stem = DoubleConv(3, channels[-1])
         self.ups = nn.ModuleList(Up(a, b) for a, b in zip([last, *channels], channels))
         self.head = nn.Conv2d(channels[-1], num_classes, kernel_size=1)
@@ -68,7 +68,7 @@ class EncoderUNet(nn.Module):
         given = images
         images = {images}
         *features, x = self.encoder(images)
-        skips = [fit(f) for fit, f in zip(self.fit, features[::-1])]
+        skips = [layer(f) for layer, f in zip(self.lateral, features[::-1])]
         for up, skip in zip(self.ups, [*skips, self.stem({stem})]):
             x = up(x, skip)
         return {end}

@@ -56,7 +56,7 @@ def encoder_unet(network: Callable[..., nn.Module]) -> str:
     mean, std = statistics()
     images = (torch.rand(2, 3, 64, 96) - mean) / std
     refuse(not hasattr(mine, "encoder"), "The encoder is no part of it: keep it as self.encoder.")
-    for name in ("fit", "ups"):
+    for name in ("lateral", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
     same_shape(ask(mine, images), (2, 3, 64, 96), "does the last Up reach full resolution?")
