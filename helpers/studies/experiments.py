@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.checkpoint import WEIGHTS, read_checkpoint
-from helpers.data import SegmentationDataset, describe, load_splits, make_loader
+from helpers.data import SegmentationDataset, describe, load_splits, make_loader, mix
 from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
 from helpers.model import UNet
@@ -40,6 +40,8 @@ class Experiment:
         fraction: of the training pairs that is used: every 1/fraction-th of them, as many times an
             epoch.
         batch_size: training pairs for each step.
+        samples: an "epoch" is so many of the training pairs, and the next one goes on behind them;
+            0 is all of them.
         weights: to begin with: "" is random; "imagenet", in the encoder of a `PretrainedUNet`; the
             name of shipped ones, such as "synthetic"; or a file that a run has left (best.pt).
 
@@ -53,6 +55,7 @@ class Experiment:
     augment: str = "default"
     fraction: float = 1.0
     batch_size: int = 16
+    samples: int = 0
     weights: str = ""
 
     def __post_init__(self) -> None:
@@ -126,10 +129,11 @@ def run_experiment(
     splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
 
     settings = settings_of(experiment)
+    shown = InTurn(splits.train, experiment.samples) if experiment.samples else splits.train
     first = place()[0] == 0  # of several processes, the one that reports
     history = fit(
         model,
-        make_loader(splits.train, experiment.batch_size, shuffle=True),
+        make_loader(shown, experiment.batch_size, shuffle=True),
         make_loader(splits.val, experiment.batch_size),
         config,
         device=device,
@@ -210,6 +214,32 @@ def fewer_pairs(train: SegmentationDataset, fraction: float) -> SegmentationData
         raise ValueError(f"fraction must be 1, 1/2, 1/3, ..., not {fraction}")
     indices = train.indices[::step].repeat(step)[: len(train)]
     return SegmentationDataset(train.pairs, indices, train.augment)
+
+
+class InTurn(SegmentationDataset):
+    """So many samples of a dataset, in each epoch the next ones: epochs of a length of one's own.
+
+    In `samples` times as many epochs, each sample is shown as often as in whole epochs, in an order
+    that is new after each pass.
+    """
+
+    def __init__(self, dataset: SegmentationDataset, samples: int) -> None:
+        super().__init__(dataset.pairs, dataset.indices, dataset.augment)
+        self.all, self.samples = dataset.indices, samples
+        self.set_epoch(1)
+
+    def set_epoch(self, epoch: int, seed: int = 0) -> None:
+        super().set_epoch(epoch, seed)
+        first, count = (epoch - 1) * self.samples, len(self.all)
+        last = first + self.samples
+        passes = range(first // count, -(-last // count))
+        line = torch.cat([self.all[shuffled(count, mix(seed, number))] for number in passes])
+        self.indices = line[first % count :][: self.samples]
+
+
+def shuffled(count: int, seed: int) -> torch.Tensor:
+    """0 to count - 1 in random order."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
 def _named(name: str, known: dict[str, Any]) -> Any:

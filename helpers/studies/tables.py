@@ -32,7 +32,7 @@ ROWS = {
     **{f"IoU of {name}": f"iou/{name}" for name in CLASS_NAMES},
     "per-image mIoU": "per_image_miou",
     "pixel accuracy": "accuracy",
-    "mIoU at the original resolution (ceiling of {size} px: {ceiling:.3f})": "own_size/miou",
+    "mIoU at the images' own size": "own_size/miou",
     f"mIoU at most {BAND_RADIUS} px from an outline": "band/miou",
     f"pixel accuracy at most {BAND_RADIUS} px from an outline": "band/accuracy",
     "mIoU of cats (95 % interval)": "cats/miou",
@@ -57,8 +57,6 @@ def results_table(records: Sequence[Record]) -> str:
     Raises ValueError for runs on different pairs.
     """
     check_comparable(records)
-    ceiling = records[0]["test"]["own_size"]["ceiling"]
-
     rows = []
     for name, keys in ROWS.items():
         cells = [
@@ -67,7 +65,7 @@ def results_table(records: Sequence[Record]) -> str:
             else spread(values(records, f"{column}/{keys}"))
             for column in COLUMNS.values()
         ]
-        rows.append([name.format(size=records[0]["size"], ceiling=ceiling), *cells])
+        rows.append([name.format(size=records[0]["size"]), *cells])
     return markdown(["score", *COLUMNS], rows)
 
 
@@ -93,8 +91,9 @@ def runs_table(records: Sequence[Record]) -> str:
 
 
 def details_table(records: Sequence[Record]) -> str:
-    """More scores of the same runs, in the same order; those at the images' own size compare all.
+    """More scores of the same runs, in the same order.
 
+    The first two are at the images' own size and compare all; the others are at the input size.
     Raises ValueError for runs on different pairs.
     """
     check_comparable(records, "dataset", "split_hash")
@@ -102,7 +101,7 @@ def details_table(records: Sequence[Record]) -> str:
     columns = {
         "mIoU, own size": "own_size/miou",
         f"the same, {near}": "own_size/band/miou",
-        f"mIoU, input size, {near}": "band/miou",
+        f"at the input size: mIoU {near}": "band/miou",
         "per-image mIoU": "per_image_miou",
         "pixel accuracy": "accuracy",
         "mIoU of cats": "cats/miou",
@@ -113,8 +112,8 @@ def details_table(records: Sequence[Record]) -> str:
     rows = []
     for name, runs in _best_first(records):
         scores = [spread(values(runs, f"test/{keys}")) for keys in columns.values()]
-        rows.append([name, f"{runs[0]['test']['own_size']['ceiling']:.3f}", *scores])
-    return markdown(["run", "mIoU of the masks themselves, own size", *columns], rows)
+        rows.append([name, f"{runs[0]['size']} px", *scores])
+    return markdown(["run", "input", *columns], rows)
 
 
 def breeds_table(records: Sequence[Record], count: int = 5) -> str:
@@ -178,13 +177,14 @@ def comparison_table(
     ranked = sorted(groups, key=lambda n: (n != baseline, -mean(values(groups[n], keys))))
     head = ["", "parameters", "rate", "epochs", "seeds"]
     head += ["mIoU, own size" if keys == OWN_SIZE else "mIoU", "IoU border"]
+    border = f"{keys.removesuffix('miou')}iou/border"
     head += [f"difference to {baseline} (95 % interval)", "p, corrected"]
     rows = []
     for name in ranked:
         runs = groups[name]
         rate = runs[0]["settings"]["training"]["learning_rate"]
         row = [name, millions(runs[0]), f"{rate:g}", epochs(runs), str(len(runs))]
-        row += [spread(values(runs, keys)), spread(values(runs, "val/iou/border"))]
+        row += [spread(values(runs, keys)), spread(values(runs, border))]
         rows.append(row + found.get(name, ["", ""]))
     return markdown(head, rows)
 

@@ -37,7 +37,8 @@ def speed_of(run: Record, speeds: Record) -> float:
 
 def minutes_of_an_epoch(run: Record, speeds: Record) -> float:
     """At the speed measured alone, validation left out."""
-    return run["pairs"]["train"] / speed_of(run, speeds) / 60
+    samples = run["settings"]["experiment"].get("samples") or run["pairs"]["train"]
+    return samples / speed_of(run, speeds) / 60
 
 
 def peers_table(records: Sequence[Record], speeds: Record) -> str:
@@ -60,7 +61,7 @@ def peers_table(records: Sequence[Record], speeds: Record) -> str:
 
     rows = []
     for name, runs in sorted(groups.items(), key=lambda item: -mean(values(item[1], "test/miou"))):
-        run, goal = runs[0], mean(values(runs, "val/miou"))
+        run, goal = runs[0], mean(max(r["history"]["val_miou"]) for r in runs)
         minutes = minutes_of_an_epoch(run, speeds) * len(run["history"]["seconds"])
         row = [name, millions(run), f"{run['settings']['training']['learning_rate']:g}"]
         row += [f"{speed_of(run, speeds):.1f}", epochs(runs), f"{minutes:.1f}", str(len(runs))]
@@ -102,8 +103,14 @@ def speed_table(records: Sequence[Record]) -> str:
         head = [record["device"], "input", "precision", "parameters", "training", "evaluation"]
         rows = [
             [name, f"{case['size']} px", case["precision"], millions(case)]
-            + [f"{case[kind]:.1f}" for kind in ("training", "evaluation")]
+            + [_speed_of_rounds(case, kind) for kind in ("training", "evaluation")]
             for name, case in record["networks"].items()
         ]
         parts.append(markdown(head, rows))
     return "\n\n".join(parts)
+
+
+def _speed_of_rounds(case: Record, kind: str) -> str:
+    """The median, and the slowest and the fastest round."""
+    rounds = case["rounds"][kind]
+    return f"{case[kind]:.1f} ({min(rounds):.1f} to {max(rounds):.1f})"

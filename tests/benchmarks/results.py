@@ -27,6 +27,7 @@ Load = Callable[[str], list[Record]]
 DATASET = "Oxford-IIIT Pet, official split (224 px copy)"
 RECORDED = "Oxford-IIIT Pet (full)"  # what records call it
 NO_RECORD = "no record yet"
+ENCODER_BASELINE = "one rate, 3e-3"  # from which each other way to train the encoder differs once
 
 
 def results_page(load: Load) -> str:
@@ -76,12 +77,15 @@ def protocol(load: Load) -> str:
     """How every score on the page was made."""
     return f"""\
 - **Photographs.** {DATASET}: all pairs of the official lists. The photographs were scaled to a
-  shorter side of 224 px, by way of a copy that had been squashed to squares, and saved as JPEG once
-  more; the trimaps are the official ones, scaled with NEAREST. "Own size" below is this size. So
-  scores can be set beside those of others on the official test list, with this caveat.
+  shorter side of at most 224 px, by way of a copy that had been squashed to squares of 512 px, with
+  LANCZOS, and saved as JPEG of quality 85; the trimaps are the official ones, scaled with NEAREST.
+  "Own size" below is the size of these files, not of the official ones: a score at own size can be
+  compared on this page only. At an input size up to 224 px, scores can be set beside those of
+  others on the official test list; what the copy costs or gains was not measured.
 - **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
-  (`helpers.data.load_splits`){_counts(load)}. The official test list is opened once for each final
-  run, after all choices; what is compared or chosen is compared on validation.
+  (`helpers.data.load_splits`){_counts(load)}. Every choice (an epoch, a learning rate, a setting)
+  is made on validation. The official test list takes part in none. A run of "Final runs", "Little
+  data" and "Peers" is scored on it once, at its end.
 - **Masks.** Three classes: pet, background, border ("not classified" in the official words, and a
   class of its own here). They are resized with NEAREST_EXACT, which takes the value in the middle
   of each cell.
@@ -90,8 +94,9 @@ def protocol(load: Load) -> str:
   that are neither in the truth nor in the prediction are left out.
 - **Files.** Some official files named .jpg are PNGs: files are read by their content. In the
   224 px copy, all are JPEGs.
-- **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode. Scores
-  are computed in float32, whatever the training computed in.
+- **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode, in the
+  precision of the training. So a validation score is the best of several and a little too good; a
+  test score is not. Scores in tables are computed in float32.
 - **Scores.** mIoU is the mean over the three classes of the IoU from one confusion matrix over
   all pixels of the split. Beside it: the per-image mIoU (the mean of every image's own), the pixel
   accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline. At the input size
@@ -104,10 +109,12 @@ def protocol(load: Load) -> str:
 - **Differences** are paired by seed. Their 95 % intervals and p-values are those of the paired
   t-test, and p is corrected by Holm for the number of comparisons in its table. Three seeds are
   few: an interval is wide, and one that holds 0 is no proof of no difference. One seed has none.
-- **Learning rates.** Networks that are compared get each its own, the best on validation of the
-  same short list; the trial stands beside the comparison.
+  They hold for these photographs: another choice of validation photographs would add an error.
+- **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
+  validation of the same short list; the trial stands beside the comparison. Elsewhere it is the one
+  that the table or the command names, and nobody has tuned it.
 - **Minutes** in a table are those of its runs, with the validation, on what "Made by" names;
-  several of them shared a machine."""
+  several of them shared a machine. In "Peers" they are computed."""
 
 
 def _counts(load: Load) -> str:
@@ -130,19 +137,24 @@ def _without(load: Load) -> str:
 
 def results_section(records: list[Record]) -> str:
     return f"""\
-Final runs, scored on the test list. mIoU here is at each network's own input size.
+Final runs, scored on the test list. mIoU here is at each network's own input size. "10 minutes" are
+as many whole epochs as fit into 10 minutes of training alone on the machine of "Speed" with two
+threads, validation not counted.
 
 {runs_table(records)}
 
-More scores of the same runs. The masks themselves, squashed to the input size and enlarged again,
-are what the best of networks could reach.
+More scores of the same runs. The first two are at the photographs' own size, and can be compared
+from row to row; the others are at the input size, and can be where that is the same.
 
 {details_table(records)}"""
 
 
 def baselines_section(records: list[Record]) -> str:
     return f"""\
-What needs no network, chosen on trainval and scored on the test list.
+What needs no network, chosen on trainval and scored on the test list, both squashed to 128 px.
+"Mean mask" says at each position what is most frequent there, "color alone" what is most frequent
+for each of 16 x 16 x 16 colors, "best ellipse" always the same ellipse with a border around it,
+the best of a grid of sizes.
 
 {baselines_table(records)}"""
 
@@ -157,8 +169,11 @@ Test mIoU by breed: those that the best of the final runs is best and worst at.
 def little_data_section(records: list[Record]) -> str:
     return f"""\
 Of the training split, every so many-th pair is used, so many times an epoch that the steps are as
-many as with all; validation and test are whole. ImageNet's weights are in the encoder of a
-PretrainedUNet; the other rows are of the default U-Net. Test mIoU at the input size:
+many as with all; validation and test are whole: all {records[0]["pairs"]["val"]:,} validation masks
+choose the epoch, whatever the number of training pairs. Which pairs are left does not depend on the
+seed, so the spread does not hold that choice. ImageNet's weights are in the encoder of a
+PretrainedUNet; the other rows are of the default U-Net. Nobody has tuned the learning rates. Test
+mIoU at the input size:
 
 {little_data_table(records)}
 
@@ -170,11 +185,12 @@ def peers_section(records: list[Record], rates: list[Record], speeds: list[Recor
     return f"""\
 Networks of others in our own loop: the same pairs, input size, batches, augmentation, loss,
 optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
-trial (the second table). Minutes are turned into whole epochs, at least one, at the speed that
-each network has in training, alone and in turn, on {speeds[0]["device"]}: so the runs could be
-made anywhere. They are rounded down for our networks, up for those of others. The time of weights
-that ours begins with is not counted. Halfway, at a high learning rate, a network scores lower than
-a run of half the length would end with.
+trial (the second table). Minutes are turned into steps, at the speed that each network has in
+training, alone and in turn, on {speeds[0]["device"]}: so the runs could be made anywhere. All see
+every pair at least once. The best of five validations, one after each fifth of the time, gives the
+weights; validation itself is not counted, nor is the time of weights that ours begins with.
+Halfway, at a high learning rate, a network scores lower than a run of half the length would end
+with.
 
 What is called a reimplementation was written anew from what its repository shows
 ([peers.py](../tests/benchmarks/peers.py) has the links and what differs), and is not trained by
@@ -182,7 +198,7 @@ its authors' recipe: these numbers say how a network fares in our loop, not how 
 is. And they favor ours: its width, loss, augmentation and schedule were chosen on these very
 validation pairs ("What was tried"); of the others, only the learning rate was. So few minutes
 favor small networks, and those of SMP and torchvision mostly begin with ImageNet's weights, not
-with random ones.
+with random ones: "ours, pretrained" has an advantage here that they were denied.
 
 {peers_table(records, speeds[0])}
 
@@ -211,7 +227,7 @@ def tried_section(records: list[Record]) -> str:
 What is known to help others, one thing at a time; also what did not help here, which is not part
 of `helpers` ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the
 images' own size. With one seed, a difference of the size of the seeds' spread says nothing: see
-the tables with seeds for that size.
+the tables with seeds for that size. (The moving average holds every parameter twice.)
 
 {comparison_table(records, "default")}"""
 
@@ -219,15 +235,16 @@ the tables with seeds for that size.
 def encoder_section(records: list[Record]) -> str:
     return f"""\
 How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
-the images' own size.
+the images' own size. The rate in the table is the decoder's; the name says what part of it the
+encoder gets.
 
-{comparison_table(records, "one rate")}"""
+{comparison_table(records, ENCODER_BASELINE)}"""
 
 
 def speed_section(records: list[Record]) -> str:
     return f"""\
 Images per second in training (loading and augmentation included) and in evaluation, each network
-alone on the machine, in turn; medians over several rounds.
+alone on the machine, in turn; medians over several rounds, and the slowest and the fastest round.
 
 {speed_table(records)}"""
 
@@ -306,6 +323,8 @@ def train_command(record: Record, study: str, seed: int | None = None) -> str:
     for given, usual in ((experiment, asdict(Experiment())), (training, asdict(TrainingConfig()))):
         for key, value in given.items():
             if key not in ("model", "training", "seed") and value != usual[key]:
+                made_here = key == "weights" and value.endswith(".pt")  # by another run
+                value = f"runs/{value}" if made_here else value
                 words += [f"--{key.replace('_', '-')}", str(value)]
     words += ["--seed", str(seed)]
     if experiment["model"]:

@@ -29,9 +29,10 @@ from helpers.train import parser
 
 from peers import PEERS as OTHERS
 from peers import network_of
-from speed import epochs_in
+from speed import epochs_in, samples_in
 
 HERE = Path(__file__).parent
+MACHINE = "cpu, x86_64 AVX512, 2 threads"  # whose speeds turn minutes into epochs
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Run:
         rates: the study of the trials whose best learning rate on validation this run takes.
         minutes: train for so long at the network's own speed, as speed.py has measured it alone,
             instead of a given number of epochs.
+        parts: the minutes are cut into so many "epochs" of equal length, each with a validation. 0:
+            whole epochs are trained, as many as fit into the minutes.
     """
 
     study: str
@@ -50,6 +53,7 @@ class Run:
     flags: str = ""
     rates: str = ""
     minutes: float = 0
+    parts: int = 0
 
     @property
     def folder(self) -> str:
@@ -69,9 +73,13 @@ class Run:
             rate = best["settings"]["training"]["learning_rate"]
             flags += ["--learning-rate", str(rate)]
         if self.minutes:
-            if (epochs := epochs_of(flags, self.minutes)) is None:
+            if (case := speed_of(flags)) is None:
                 return None
-            flags += ["--epochs", str(epochs)]
+            if self.parts:
+                samples = samples_in(self.minutes, *case) // self.parts
+                flags += ["--samples", str(samples), "--epochs", str(self.parts)]
+            else:
+                flags += ["--epochs", str(epochs_in(self.minutes, *case))]
         if "--weights" in flags and (path := flags[flags.index("--weights") + 1]).endswith(".pt"):
             if not (folder / path).with_name("record.json").is_file():
                 return None
@@ -81,18 +89,18 @@ class Run:
         return [Run(self.rates, f"{self.name}, {rate}", 0) for rate in RATES]
 
 
-def epochs_of(flags: list[str], minutes: float) -> int | None:
-    """Whole epochs in so many minutes; None before speed.py has measured the network."""
+def speed_of(flags: list[str]) -> tuple[dict, int] | None:
+    """What speed.py has measured of a network, and the pairs of an epoch; None before it has."""
     try:
-        speeds = load_records("speed")[0]
-    except FileNotFoundError:
+        (speeds,) = (record for record in load_records("speed") if record["name"] == MACHINE)
+    except (FileNotFoundError, ValueError):
         return None
     options = parser().parse_args([*flags, "--out", "."])
     wanted = {"network": options.network, "model": dict(options.model), "size": options.size}
     wanted["precision"] = options.precision
     for case in speeds["networks"].values():
         if {key: case[key] for key in wanted} == wanted:
-            return epochs_in(minutes, case, speeds["pairs"])
+            return case, speeds["pairs"]
     return None
 
 
@@ -110,6 +118,7 @@ def compared(
     study: str,
     arms: dict[str, str],
     flags: str = "",
+    final: str = "",
     minutes: tuple[float, float] = (0, 0),
     once: Sequence[str] = (),
 ) -> list[Run]:
@@ -117,6 +126,7 @@ def compared(
 
     Args:
         flags: of every run.
+        final: more flags, of the runs after the trials.
         minutes: of a trial, and of a run after it; 0 where the flags give the epochs.
     """
     trials = [
@@ -125,13 +135,16 @@ def compared(
         for rate in RATES
     ]
     runs = [
-        Run(study, name, seed, f"{flags} {own}", rates=f"{study}-rates")
+        Run(study, name, seed, f"{flags} {own} {final}", rates=f"{study}-rates")
         for seed in (1, 2, 3)
         for name, own in arms.items()
         if seed == 1 or name not in once
     ]
     short, long = minutes
-    return [*(replace(t, minutes=short) for t in trials), *(replace(r, minutes=long) for r in runs)]
+    return [
+        *(replace(trial, minutes=short, parts=1) for trial in trials),
+        *(replace(run, minutes=long, parts=5) for run in runs),
+    ]
 
 
 RATES = ("1e-3", "3e-3", "1e-2")
@@ -229,7 +242,7 @@ LONG = [
 
 RUNS = [
     *each("tried", (0,), part(TRIED, 0, 1), always="--epochs 15"),
-    *each("encoder", (0,), HOW, always="--epochs 6"),
+    *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
     *each("tried", (0,), part(TRIED, 1, 3), always="--epochs 15"),
     pretrained(0),
     *finals(0),
@@ -240,11 +253,11 @@ RUNS = [
     Run("results", "best from scratch", 0, f"--weights {AT_128.folder}/best.pt {AT_224}"),
     *finals(1),
     *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
-    *compared("peers", PEERS, minutes=(3, 10), once=[SLOWEST]),
+    *compared("peers", PEERS, final="--test", minutes=(3, 10), once=[SLOWEST]),
     *finals(2),
     *LONG,
     *each("little-data", (0, 1, 2), part(LITTLE, 6), always="--epochs 5 --test"),
-    *each("encoder", (0,), ALSO, always="--epochs 6"),
+    *each("encoder", (0,), part(ALSO, 1), always="--epochs 6"),
     pretrained(1),
     pretrained(2),
 ]

@@ -106,13 +106,14 @@ def measure(trainees: dict[str, Trainee], rounds: int) -> dict[str, dict[str, li
 def epochs_in(minutes: float, case: dict, pairs: int) -> int:
     """How many whole epochs of so many pairs a network has in some minutes; at least one.
 
-    Rounded down for our networks; up for those of others, so that rounding never favors ours.
-
-    Args:
-        case: of the record: network and training, its images per second.
+    case: of the record: training, its images per second.
     """
-    whole = math.ceil if case["network"].startswith("peers:") else math.floor
-    return max(1, whole(60 * minutes * case["training"] / pairs))
+    return max(1, math.floor(60 * minutes * case["training"] / pairs))
+
+
+def samples_in(minutes: float, case: dict, pairs: int) -> int:
+    """How many pairs a network is trained on in some minutes; at least all of them once."""
+    return max(pairs, round(60 * minutes * case["training"]))
 
 
 def parser() -> argparse.ArgumentParser:

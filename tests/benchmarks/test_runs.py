@@ -1,6 +1,7 @@
 """The list of runs: what is taken next, what waits, and that nothing is trained twice."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from helpers.datasets import synthetic
@@ -33,6 +34,14 @@ def test_all_runs_differ_and_are_understood(tmp_path):
             assert options.out.as_posix() == run.folder
 
 
+def test_compared_runs_differ_in_the_arm_alone():
+    short, *_, long = runs.compared("study", {"a": "", "b": "--size 64"}, "--limit 9", "--test")
+    assert (short.name, short.seed, short.flags.split()[0]) == ("a, 1e-3", 0, "--limit")
+    assert "--test" not in short.flags and short.flags.endswith("--learning-rate 1e-3")
+    assert (long.name, long.seed, long.rates) == ("b", 3, "study-rates")
+    assert long.flags.split() == ["--limit", "9", "--size", "64", "--test"]
+
+
 def test_a_run_waits_for_the_trials_of_its_rate(tmp_path):
     run = Run("study", "net", 1, rates="study-rates")
     scores = dict(zip(RATES, (0.5, 0.7, 0.6), strict=True))
@@ -50,9 +59,13 @@ def test_minutes_wait_for_the_speed_and_become_epochs(tmp_path, monkeypatch):
     assert run.command(tmp_path) is None
 
     case = {"network": "UNet", "model": {}, "size": 192, "precision": "bfloat16", "training": 12.0}
-    speeds = {"pairs": 2760, "networks": {"it": case}}
-    monkeypatch.setattr(runs, "load_records", lambda study: [speeds])
+    speeds = {"name": runs.MACHINE, "pairs": 2760, "networks": {"it": case}}
+    another = {"name": "another machine", "pairs": 2760, "networks": {"it": case | {"training": 9}}}
+    monkeypatch.setattr(runs, "load_records", lambda study: [another, speeds])
     assert told(run.command(tmp_path)).epochs == 2  # 10 * 60 * 12 / 2760 = 2.6
+
+    in_parts = told(replace(run, parts=5).command(tmp_path))
+    assert in_parts.epochs == 5 and in_parts.samples == 1440  # 10 * 60 * 12 / 5
     assert Run("study", "other", 1, "--size 128", minutes=10).command(tmp_path) is None
 
 

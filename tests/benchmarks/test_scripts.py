@@ -90,11 +90,11 @@ def test_speed_in_turn(tmp_path, monkeypatch, capsys):
     assert torch.get_num_threads() == 1
 
 
-def test_rounding_to_epochs_never_favors_ours():
-    ours, theirs = {"network": "UNet", "training": 12}, {"network": "peers:Net", "training": 11}
-    assert speed.epochs_in(3, ours | {"training": 2}, pairs=2760) == 1  # at least
-    assert speed.epochs_in(10, ours, pairs=2760) == 2  # 2.6, rounded down
-    assert speed.epochs_in(10, theirs, pairs=2760) == 3  # 2.4, rounded up
+def test_minutes_as_epochs_and_as_samples():
+    assert speed.epochs_in(3, {"training": 2}, pairs=2760) == 1  # at least
+    assert speed.epochs_in(10, {"training": 12}, pairs=2760) == 2  # 2.6
+    assert speed.samples_in(10, {"training": 12}, pairs=2760) == 7200
+    assert speed.samples_in(10, {"training": 2}, pairs=2760) == 2760  # all of them, at least
 
 
 def test_what_is_timed_is_a_training(drawn):

@@ -54,6 +54,7 @@ SPEEDS = {  # so many images per second that an epoch of 600 takes 1 and 2 minut
 }
 for case in SPEEDS["networks"].values():
     case |= {"model": {}, "size": 128, "precision": "float32", "parameters": 2_000_000}
+    case["rounds"] = {kind: [case[kind] - 1, case[kind] + 2] for kind in ("training", "evaluation")}
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_the_curves_of_peers_are_over_minutes(peers):
 
 def test_speeds():
     table = speed_table([SPEEDS])
-    assert column(table, "training") == {"ours": "10.0", "theirs": "5.0"}
+    assert column(table, "training") == {"ours": "10.0 (9.0 to 12.0)", "theirs": "5.0 (4.0 to 7.0)"}
     assert column(table, "parameters")["ours"] == "2.00 M"
 
 

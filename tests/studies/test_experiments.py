@@ -10,6 +10,7 @@ from helpers.studies import experiments
 from helpers.studies.experiments import (
     EXPERIMENTS,
     Experiment,
+    InTurn,
     at_most,
     build_network,
     fewer_pairs,
@@ -217,6 +218,37 @@ class TestSettings:
                 continue
             with pytest.raises(ValueError, match="made with weights_sha256 "):
                 run_experiment("tiny", drawn, begun, **options)
+
+
+def test_epochs_of_a_length_of_their_own(splits):
+    """Two passes in three epochs: every sample twice, in another order the second time."""
+    train = at_most(splits.train, 27)
+    count = len(train)
+    shown = InTurn(train, 2 * count // 3)
+    assert count % 3 == 0 and len(shown) == 2 * count // 3
+
+    line = []
+    for epoch in (1, 2, 3):
+        shown.set_epoch(epoch, seed=5)
+        line += shown.indices.tolist()
+    first, second = line[:count], line[count:]
+    assert sorted(first) == sorted(second) == sorted(train.indices.tolist())
+    assert first != second != sorted(second)
+
+    shown.set_epoch(1, seed=5)
+    assert shown.indices.tolist() == line[: len(shown)]  # as if nothing had been in between
+    longer = InTurn(train, 2 * count + 1)
+    assert len(longer) == 2 * count + 1
+
+
+def test_a_run_in_parts_is_recorded_with_all_its_pairs(drawn):
+    parts = replace(TINY, samples=8)
+    _, record = run_experiment("tiny", drawn, parts, epochs=2, progress=False)
+    _, whole = run_experiment("tiny", drawn, TINY, epochs=1, progress=False)
+    assert record["pairs"] == whole["pairs"] and record["split_hash"] == whole["split_hash"]
+    assert record["pairs"]["train"] > 8 and record["settings"]["experiment"]["samples"] == 8
+    seconds = sum(record["history"]["seconds"])
+    assert record["images_per_second"] == pytest.approx(16 / seconds, rel=0.05)
 
 
 def test_fewer_pairs_keep_the_steps(splits):

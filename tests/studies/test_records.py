@@ -80,7 +80,8 @@ def test_a_record_names_what_was_used(splits, precision, monkeypatch):
 def test_a_record_names_the_versions(splits):
     versions = record_of(splits)["versions"]
     assert versions.pop("python") == platform.python_version()
-    assert versions == {name: version(name) for name in ("torch", "torchvision", "timm", "numpy")}
+    assert versions == {name: version(name) for name in records.VERSIONS}
+    assert {"torch", "pillow"} < set(versions)
 
 
 def test_speed_and_memory(splits):
