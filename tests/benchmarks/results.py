@@ -45,7 +45,9 @@ def results_page(load: Load) -> str:
             if section.studies in shown:
                 text += f'\n\nThese are the runs of "{shown[section.studies]}".'
             else:
-                text += f"\n\n{made_by(section.studies, studies)}"
+                begun = {study: load(study) for study in section.begun_with if there(load, study)}
+                made = begun | dict(zip(section.studies, studies, strict=True))
+                text += f"\n\n{made_by(list(made), list(made.values()))}"
                 shown[section.studies] = section.title
         parts.append(f"## {section.title}\n\n{text}")
     return "\n\n".join(parts) + "\n"
@@ -60,6 +62,14 @@ def of_the_dataset(load: Load) -> Load:
         raise FileNotFoundError(f"{study} has no record of {RECORDED}")
 
     return chosen
+
+
+def there(load: Load, study: str) -> bool:
+    """Whether a study has a record of the dataset."""
+    try:
+        return bool(load(study))
+    except FileNotFoundError:
+        return False
 
 
 OPENING = f"""\
@@ -256,10 +266,11 @@ class Section:
     title: str
     studies: tuple[str, ...]
     write: Callable[..., str]
+    begun_with: tuple[str, ...] = ()  # studies whose weights some of these runs begin with
 
 
 SECTIONS = [
-    Section("Final runs", ("results",), results_section),
+    Section("Final runs", ("results",), results_section, begun_with=("stages",)),
     Section("Without a network", ("baselines",), baselines_section),
     Section("Breeds", ("results",), breeds_section),
     Section("Little data", ("little-data",), little_data_section),

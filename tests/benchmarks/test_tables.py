@@ -161,6 +161,17 @@ def test_a_whole_page(studies):
     assert studies["results"][0]["device"] in made_by
 
 
+def test_weights_that_another_run_has_made_are_made_again_first(trained, studies):
+    first = run(trained, "at 32 px")
+    studies["stages"] = [first]
+    weights = {"settings__experiment__weights": "stages/at-32-px-0/best.pt"}
+    studies["results"] = [run(trained, "in two stages", **weights)]
+    made_by = section(results_page(loader(studies)), "Final runs").split("Made by")[1]
+    begin, then = (line for line in made_by.splitlines() if "helpers.train" in line)
+    assert "--out runs/stages/at-32-px-0 " in begin
+    assert "--weights runs/stages/at-32-px-0/best.pt" in then
+
+
 def halved(report):
     """The same with every number halved."""
     if isinstance(report, dict):
