@@ -170,7 +170,6 @@ TRIED = {
     "default": "",
     "border counts double": "--network variants:UNet --loss 'border twice'",
     "deep supervision": "--network variants:DeepUNet --loss deep",
-    "learning rate 1e-3": "--learning-rate 1e-3",
     "crops": "--augment variants:CropAndColor",
     "moving average of the weights": "--network variants:AveragedUNet",
 }
