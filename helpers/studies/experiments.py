@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.checkpoint import WEIGHTS, read_checkpoint
-from helpers.data import SegmentationDataset, describe, load_splits, make_loader, mix
+from helpers.data import SegmentationDataset, Splits, describe, load_splits, make_loader, mix
 from helpers.datasets.pets import PetFolder
 from helpers.distributed import place
 from helpers.model import UNet
@@ -62,6 +62,8 @@ class Experiment:
         for name in ("size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.samples < 0:
+            raise ValueError(f"samples must be 0, for all, or above, not {self.samples}")
 
 
 EXPERIMENTS = {
@@ -122,13 +124,7 @@ def run_experiment(
     model = build_network(experiment)
     config = TrainingConfig(**{"seed": seed} | training | experiment.training)
 
-    # The data.
-    make = _named(experiment.augment, AUGMENTATIONS)
-    splits = load_splits(source, experiment.size, make and make())
-    train, val = at_most(splits.train, limit), at_most(splits.val, limit)
-    splits = splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
-
-    settings = settings_of(experiment)
+    splits, settings = splits_of(experiment, source, limit), settings_of(experiment)
     shown = InTurn(splits.train, experiment.samples) if experiment.samples else splits.train
     first = place()[0] == 0  # of several processes, the one that reports
     history = fit(
@@ -145,6 +141,14 @@ def run_experiment(
     if not first:
         return model, {}
     return model, make_record(name, model, splits, history, config, settings, test=test, flip=flip)
+
+
+def splits_of(experiment: Experiment, source: PetFolder, limit: int | None = None) -> Splits:
+    """The pairs of an experiment; limit: at most so many to train on, and to validate on."""
+    make = _named(experiment.augment, AUGMENTATIONS)
+    splits = load_splits(source, experiment.size, make and make())
+    train, val = at_most(splits.train, limit), at_most(splits.val, limit)
+    return splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
 
 
 def settings_of(experiment: Experiment) -> dict:
@@ -217,10 +221,10 @@ def fewer_pairs(train: SegmentationDataset, fraction: float) -> SegmentationData
 
 
 class InTurn(SegmentationDataset):
-    """So many samples of a dataset, in each epoch the next ones: epochs of a length of one's own.
+    """So many samples of a dataset in each epoch, the next ones each time.
 
-    In `samples` times as many epochs, each sample is shown as often as in whole epochs, in an order
-    that is new after each pass.
+    The epochs are cut from one long line, in which all samples stand once in random order, then all
+    of them in another order, and so on.
     """
 
     def __init__(self, dataset: SegmentationDataset, samples: int) -> None:

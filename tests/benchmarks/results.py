@@ -95,7 +95,7 @@ def protocol(load: Load) -> str:
 - **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
   (`helpers.data.load_splits`){_counts(load)}. Every choice (an epoch, a learning rate, a setting)
   is made on validation. The official test list takes part in none. A run of "Final runs", "Little
-  data" and "Peers" is scored on it once, at its end.
+  data" and "Peers" is scored on it at its end; shipped weights once more, for the card.
 - **Masks.** Three classes: pet, background, border ("not classified" in the official words, and a
   class of its own here). They are resized with NEAREST_EXACT, which takes the value in the middle
   of each cell.
@@ -122,7 +122,7 @@ def protocol(load: Load) -> str:
   They hold for these photographs: another choice of validation photographs would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
   validation of the same short list; the trial stands beside the comparison. Elsewhere it is the one
-  that the table or the command names, and nobody has tuned it.
+  that the table or the command names, not tuned for each row.
 - **Minutes** in a table are those of its runs, with the validation, on what "Made by" names;
   several of them shared a machine. In "Peers" they are computed."""
 
@@ -309,10 +309,12 @@ def provenance(records: Sequence[Record]) -> list[str]:
         return ", ".join(sorted({str(record[key]) for record in records if key in record}))
 
     dates = sorted(record["date"] for record in records)
+    units = sorted({name for record in records for name in record.get("bfloat16", ())})
     versions = {f"{name} {number}" for r in records for name, number in r["versions"].items()}
     return [
         f"device: {'; '.join(sorted({record['device'] for record in records}))}",
         f"precision: {each('precision')}",
+        *([f"units of the CPU for bfloat16: {', '.join(units)}"] if units else []),
         f"dates: {dates[0]} to {dates[-1]}",
         f"commits: {each('commit')}",
         f"versions: {', '.join(sorted(versions))}; edition {each('edition')}",

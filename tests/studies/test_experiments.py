@@ -108,6 +108,8 @@ def test_unknown_and_contradictory_experiments_are_refused(drawn):
     for name in ("size", "batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
             replace(TINY, **{name: 0})
+    with pytest.raises(ValueError, match="samples must be 0, for all, or above, not -8"):
+        replace(TINY, samples=-8)
 
 
 class TestNetworks:

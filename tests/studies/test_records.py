@@ -178,6 +178,12 @@ def test_the_commit_is_not_that_of_a_repository_around_an_installed_package(proj
     assert commit(package) == f"{head}-dirty"
 
 
+@pytest.mark.parametrize("flags, found", [("avx2 avx512_bf16 amx_bf16", 2), ("avx2", 0)])
+def test_what_a_cpu_has_for_bfloat16(monkeypatch, flags, found):
+    monkeypatch.setattr(records.Path, "read_text", lambda *_, **__: f"flags : {flags}")
+    assert records.bfloat16_units() == ["amx_bf16", "avx512_bf16"][:found]
+
+
 def test_split_hash_tells_roles_apart(splits):
     assert split_hash(splits) == split_hash(splits._replace(train=fewer_pairs(splits.train, 1)))
     swapped = splits._replace(train=splits.val, val=splits.train)
