@@ -7,7 +7,8 @@
 `run` takes the next run that has no record yet, again and again; it goes on inside one that was cut
 off, and starts none that another process works on: a second call with the same folder shares the
 work. Each run is one call of `python -m helpers.train`, which `list` shows: a row of RESULTS.md is
-made again by its line. `collect` copies the finished records into helpers/studies/records.
+made again by its line. `collect` copies the finished records into helpers/studies/records, where
+they count as done in a new folder too.
 """
 
 import argparse
@@ -65,10 +66,10 @@ class Run:
         if "--precision" not in flags:
             flags += ["--precision", "bfloat16"]
         if self.rates:
-            trials = [folder / trial.folder / "record.json" for trial in self.trials()]
-            if not all(trial.is_file() for trial in trials):
+            trials = [trial.record(folder) for trial in self.trials()]
+            if not all(trials):
                 return None
-            records = [json.loads(trial.read_text(encoding="utf-8")) for trial in trials]
+            records = [json.loads(path.read_text(encoding="utf-8")) for path in trials if path]
             best = max(records, key=lambda record: record["val"]["miou"])
             rate = best["settings"]["training"]["learning_rate"]
             flags += ["--learning-rate", str(rate)]
@@ -84,6 +85,15 @@ class Run:
             if not (folder / path).with_name("record.json").is_file():
                 return None
         return [*flags, "--out", self.folder, "--name", self.name, "--seed", str(self.seed)]
+
+    def record(self, folder: Path) -> Path | None:
+        """Where its record is: in the folder, or collected by an earlier one."""
+        here = folder / self.folder / "record.json"
+        if here.is_file():
+            return here
+        # Of a stage, the next one needs the weights too: they are in the folder alone.
+        kept = record_path(self.name, self.seed, self.study, RECORDS)
+        return kept if kept.is_file() and self.study != "stages" else None
 
     def trials(self) -> list["Run"]:
         return [Run(self.rates, f"{self.name}, {rate}", 0) for rate in RATES]
@@ -240,12 +250,10 @@ LONG = [
 ]
 
 RUNS = [
-    *each("tried", (0,), part(TRIED, 0, 1), always="--epochs 15"),
-    *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
-    *each("tried", (0,), part(TRIED, 1, 3), always="--epochs 15"),
     pretrained(0),
     *finals(0),
-    *each("tried", (0,), part(TRIED, 3), always="--epochs 15"),
+    *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
+    *each("tried", (0,), TRIED, always="--epochs 15"),
     *compared("ablation", ARMS, "--epochs 5"),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
     AT_128,
@@ -277,25 +285,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.execv(sys.executable, [sys.executable, *sys.argv])
         return
     for run in RUNS:
-        done = options.folder / run.folder / "record.json"
+        record = run.record(options.folder)
         if options.action == "list":
             command = run.command(options.folder)
             words = "waits for other runs" if command is None else shlex.join(command)
-            print(f"[{'x' if done.is_file() else ' '}] {run.folder}: {words}")
-        elif done.is_file():
+            print(f"[{'x' if record else ' '}] {run.folder}: {words}")
+        elif record is not None and record.is_relative_to(options.folder):
             target = record_path(run.name, run.seed, run.study, RECORDS)
             target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(done, target)
+            shutil.copyfile(record, target)
 
 
 def train_next(folder: Path, threads: int) -> bool:
     """Train the first run that is neither done nor under way. Returns whether there was one."""
     for run in RUNS:
         out, command = folder / run.folder, run.command(folder)
-        if command is None or (out / "record.json").is_file() or (out / "failed").is_file():
+        if command is None or run.record(folder) or (out / "failed").is_file():
             continue
         with claimed(out) as mine:
-            if not mine or (out / "record.json").is_file():
+            if not mine or run.record(folder):
                 continue
             print(run.folder, flush=True)
             path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
