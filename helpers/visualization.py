@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from helpers.constants import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
-from helpers.metrics import iou
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,16 +30,25 @@ def to_rgb_array(image: Array) -> np.ndarray:
 
 
 def overlay(
-    image: Array, mask: Array, opacity: float = 0.5, class_colors: Colors = COLORS
+    image: Array,
+    mask: Array,
+    opacity: float = 0.6,
+    class_colors: Colors = COLORS,
+    plain: int | None = 0,
 ) -> np.ndarray:
     """An image (3, H, W) tinted with the colors of its mask (H, W): float (H, W, 3).
 
-    Ignored pixels are darkened.
+    Ignored pixels are darkened. plain: a class, the object, that keeps the image's colors, inside
+    an outline in its own color; None tints all.
     """
     mask = np.asarray(mask).astype(int)
-    ignored = mask == IGNORE_INDEX
+    ignored, inside = mask == IGNORE_INDEX, mask == plain
+    padded = np.pad(inside, 1, mode="edge")
+    inside &= padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
     tint = _palette(class_colors)[np.where(ignored, 0, mask)] * ~ignored[..., None]
-    return (1 - opacity) * to_rgb_array(image) + opacity * tint
+    strength = opacity * ~inside[..., None]
+    return (1 - strength) * to_rgb_array(image) + strength * tint
 
 
 def error_map(
@@ -59,7 +67,7 @@ def plot_samples(
     images: Tensor,
     masks: Tensor | None = None,
     titles: Sequence[str] | None = None,
-    columns: int = 6,
+    columns: int = 4,
     class_names: Sequence[str] = CLASS_NAMES,
     class_colors: Colors = COLORS,
 ) -> Figure:
@@ -148,24 +156,6 @@ def plot_history(
     return _finish(figure)
 
 
-def plot_confusion(matrix: Tensor, class_names: Sequence[str] = CLASS_NAMES) -> Figure:
-    """A confusion matrix (C, C), in fractions of each true class, with the classes' IoU."""
-    counts = np.asarray(matrix, dtype=float)
-    fractions = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    figure, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
-    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-
-    for (row, column), part in np.ndenumerate(fractions):
-        color = "white" if part > 0.5 else "black"
-        ax.text(column, row, f"{part:.1%}", ha="center", va="center", color=color)
-
-    scores = zip(class_names, iou(matrix).tolist(), strict=True)
-    ax.set_xticks(range(len(counts)), class_names)
-    ax.set_yticks(range(len(counts)), [f"{name}\n(IoU {score:.2f})" for name, score in scores])
-    ax.set(xlabel="predicted", ylabel="true", title="Where the pixels of each true class went")
-    return _finish(figure)
-
-
 def class_legend(
     figure: Figure,
     class_names: Sequence[str] = CLASS_NAMES,
@@ -182,11 +172,12 @@ def _palette(class_colors: Colors) -> np.ndarray:
     return np.array([to_rgb(color) for color in class_colors])
 
 
-def _picture_grid(rows: int, columns: int, side: float = 1.5) -> tuple[Figure, np.ndarray]:
+def _picture_grid(rows: int, columns: int, side: float = 2.4) -> tuple[Figure, np.ndarray]:
+    """Axes for pictures of about 100 `side` pixels."""
     if not rows or not columns:
         raise ValueError("there are no images to show: the selection is empty")
-    figure, axes = plt.subplots(rows, columns, squeeze=False, dpi=72, layout="constrained")
-    figure.set_size_inches(side * columns + 0.3, side * rows + 0.5)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, dpi=100, layout="constrained")
+    figure.set_size_inches(side * columns + 0.3, side * rows + 0.6)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

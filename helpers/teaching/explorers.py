@@ -6,7 +6,7 @@ as it was when the cell ran is saved beside the controls, for readers without a 
 
 import math
 import random
-from base64 import b64encode
+import re
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from helpers.data import Pairs
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.model import UNet
+from helpers.teaching.outputs import as_html
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
 from helpers.visualization import COLORS, Colors, class_legend, error_map, overlay, plot_history
 from helpers.visualization import to_rgb_array as rgb
@@ -39,12 +40,14 @@ class Explorer(widgets.VBox):
     Args:
         controls: widgets with a description.
         draw: gives the figure and the text for the controls' present values. It may move controls.
+        about: what the picture shows, for those who do not see it.
     """
 
     def __init__(
-        self, controls: Sequence[widgets.Widget], draw: Callable[[], tuple[Figure, str]]
+        self, controls: Sequence[widgets.Widget], draw: Callable[[], tuple[Figure, str]], about: str
     ) -> None:
         self.controls = {control.description: control for control in controls}
+        self.about = about
         self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
         self.text = widgets.HTML()
         self._draw = draw
@@ -77,9 +80,13 @@ class Explorer(widgets.VBox):
         small = BytesIO()
         picture = Image.open(BytesIO(self.picture.value)).convert("RGB")
         picture.save(small, format="jpeg", quality=85)
+        present = ", ".join(f"{name}: {control.value}" for name, control in self.controls.items())
+        words = re.sub(r"<[^>]+>", "", self.text.value)
+        image = as_html(small.getvalue(), "jpeg", f"{self.about} ({present}.) {words}")
+        line = "Run this cell to move the controls: " + ", ".join(self.controls)
         return dict(super()._repr_mimebundle_(**options)) | {
-            "image/jpeg": b64encode(small.getvalue()).decode(),
-            "text/plain": "Run this cell to move the controls: " + ", ".join(self.controls),
+            "text/html": f"{image}<p>{self.text.value}</p><p><em>{line}</em></p>",
+            "text/plain": line,
         }
 
 
@@ -94,7 +101,7 @@ class Item(NamedTuple):
     percent: float
 
 
-def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
+def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
     """Browse decoded pairs of one size by split, breed and percentage of border, page by page.
 
     The border is the last of the dataset's classes, whatever its name.
@@ -131,7 +138,8 @@ def explore_dataset(*lists: Pairs, columns: int = 5) -> Explorer:
         shown = found[(page.value - 1) * columns : page.value * columns]
         return _plot_page(shown, lists[0], columns), text
 
-    return Explorer([split, breed, percent, page], draw)
+    about = "A page of images, and below each of them the same image with its mask."
+    return Explorer([split, breed, percent, page], draw, about)
 
 
 def _items(pairs: Pairs) -> list[Item]:
@@ -149,7 +157,7 @@ def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
     white = [np.ones((*pairs.masks.shape[1:], 3))] * (columns - len(shown))
     colors, last = pairs.class_colors, pairs.class_names[-1]
     photos = [rgb(item.image) for item in shown] + white
-    tinted = [overlay(item.image, item.mask, 0.5, colors) for item in shown] + white
+    tinted = [overlay(item.image, item.mask, class_colors=colors) for item in shown] + white
 
     titles = [[item.name for item in shown], [f"{last} {item.percent:.0f} %" for item in shown]]
     return plot_mosaic([photos, tinted], titles, pairs.class_names, colors)
@@ -192,9 +200,10 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
         titles = ["photo", "mask over photo", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
-        return plot_mosaic([pictures], [titles], side=2), text
+        return plot_mosaic([pictures], [titles]), text
 
-    return Explorer([way, angle, scale, mirror], draw)
+    about = "An image that was moved, its mask over it, a window of that, and the wrong labels."
+    return Explorer([way, angle, scale, mirror], draw, about)
 
 
 def explore_unet(photo: Tensor) -> Explorer:
@@ -220,7 +229,8 @@ def explore_unet(photo: Tensor) -> Explorer:
         )
         return plot_plan(plan, resize(photo, [plan.size, plan.size], antialias=True)), text
 
-    return Explorer([depth, width, kernel, size, batch], draw)
+    about = "A U-Net drawn to scale, and how far one of its outputs sees in an image."
+    return Explorer([depth, width, kernel, size, batch], draw, about)
 
 
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
@@ -241,7 +251,8 @@ def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
             lines.append(f"{name}: best validation mIoU {max(scores):.3f}, epoch {epoch}")
         return plot_history(shown, first=first.value), "; ".join(lines)
 
-    return Explorer([*runs, first], draw)
+    about = "Training loss, validation loss and validation mIoU of these runs, epoch by epoch."
+    return Explorer([*runs, first], draw, about)
 
 
 def explore_predictions(
@@ -276,22 +287,24 @@ def explore_predictions(
         image, truth = images[i], masks[i]
 
         if shown_class.value == "all":
-            probability, prediction, colors = confidence[i], predictions[i], class_colors
+            probability, prediction = confidence[i], predictions[i]
+            colors, plain = class_colors, 0
             sure = probability >= least.value
             shown = prediction.where(sure, IGNORE_INDEX)  # the rest is darkened
             words = f"{sure.float().mean():.0%} of the pixels reach the threshold"
         else:
             # One class against the rest, which is black: 1 where it is, or is found, 0 elsewhere.
             k = class_names.index(shown_class.value)
-            probability, colors = probabilities[i, k], ("black", class_colors[k])
+            probability = probabilities[i, k]
+            colors, plain = ("black", class_colors[k]), None
             truth = (truth == k).long().where(truth != IGNORE_INDEX, IGNORE_INDEX)
             prediction = shown = (probability >= least.value).long()
             words = f"{shown_class.value} from {least.value:.2f}: {_scores(prediction, truth)}"
 
         pictures = [
             rgb(image),
-            overlay(image, truth, opacity.value, colors),
-            overlay(image, shown, opacity.value, colors),
+            overlay(image, truth, opacity.value, colors, plain),
+            overlay(image, shown, opacity.value, colors, plain),
             error_map(image, truth, prediction, colors),
             rgb(probability.expand(3, -1, -1)),
         ]
@@ -302,7 +315,8 @@ def explore_predictions(
         text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {words}"
         return plot_mosaic([pictures], [titles], class_names, class_colors), text
 
-    return Explorer([by, rank, shown_class, least, opacity], draw)
+    about = "An image, its true mask, the prediction, the errors, and the probabilities."
+    return Explorer([by, rank, shown_class, least, opacity], draw, about)
 
 
 def _scores(found: Tensor, truth: Tensor) -> str:
@@ -351,7 +365,8 @@ def explore_features(
         numbers = [f"{layer.value}, channel {first + k}" for k in range(1, len(features) + 1)]
 
         pictures = [rgb(image)]
-        pictures += [overlay(image, part, 0.5, class_colors) for part in (mask, whole, prediction)]
+        parts = (mask, whole, prediction)
+        pictures += [overlay(image, part, class_colors=class_colors) for part in parts]
         pictures.append(error_map(image, whole, prediction, class_colors))
         titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
@@ -364,9 +379,10 @@ def explore_features(
             f" {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
         )
         rows = [pictures, features]
-        return plot_mosaic(rows, [titles, numbers], class_names, class_colors, side=1.5), text
+        return plot_mosaic(rows, [titles, numbers], class_names, class_colors), text
 
-    return Explorer([which, cut, layer, start], draw)
+    about = "An image, its mask, two predictions and what the cut changed; below, feature maps."
+    return Explorer([which, cut, layer, start], draw, about)
 
 
 def _watch(
@@ -439,9 +455,10 @@ def explore_pyramid(
         )
         rows = [pictures[k : k + 3] for k in range(0, len(pictures), 3)]
         heads = [titles[k : k + 3] for k in range(0, len(titles), 3)]
-        return plot_mosaic(rows, heads, class_names=(), side=2.5), text
+        return plot_mosaic(rows, heads, class_names=()), text
 
-    return Explorer([which, weights, show, down, across], draw)
+    about = "An image with a cross, and at each level of an encoder what is like that place."
+    return Explorer([which, weights, show, down, across], draw, about)
 
 
 def _crossed(image: Tensor, down: int, across: int) -> np.ndarray:
@@ -500,7 +517,7 @@ def plot_mosaic(
     titles: Sequence[Sequence[str]],
     class_names: Sequence[str] = CLASS_NAMES,
     class_colors: Colors = COLORS,
-    side: float = 1.6,
+    side: float = 2.5,
 ) -> Figure:
     """Rows of pictures, float (H, W, 3) in 0..1, under their titles, in one plot, which is fast.
 

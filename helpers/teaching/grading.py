@@ -28,6 +28,12 @@ from nbformat import NotebookNode
 MISSING, ERROR = "missing", "error"
 STOPPED = "KeyboardInterrupt: "  # what the time limit leaves in a cell
 
+# Run first: a student's answers are not the ones that this clone's notebooks go on with.
+KEEP_NOTHING = """
+from helpers.teaching.checks import verdict
+verdict.keep = lambda *_: None
+"""
+
 # Run after each check: what it found, read from where answers do not usually reach.
 READ_VERDICT = """
 from IPython.display import display
@@ -109,7 +115,7 @@ def _answers(student: NotebookNode, official: NotebookNode) -> dict[str, list[No
 
 def _put_in(official: NotebookNode, answers: dict[str, list[NotebookNode]]) -> NotebookNode:
     """The official notebook with a student's answers; what is long or a quiz is left out."""
-    cells = []
+    cells = [nbformat.v4.new_code_cell(KEEP_NOTHING)]
     for cell in official.cells:
         number = _number(cell)
         if cell.cell_type != "code" or _is(cell, "long") or _is(cell, "quiz"):

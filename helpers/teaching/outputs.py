@@ -33,9 +33,14 @@ class Described:
         self.picture = buffer.getvalue()
 
     def _repr_mimebundle_(self, **_options: object) -> dict[str, str]:
-        data = f"data:image/{self.kind};base64,{b64encode(self.picture).decode()}"
-        html = f'<img alt="{escape(self.text)}" src="{data}" style="max-width: 100%">'
+        html = as_html(self.picture, self.kind, self.text)
         return {"text/html": html, "text/plain": self.text}
+
+
+def as_html(picture: bytes, kind: str, text: str) -> str:
+    """A picture of a kind ("png", "jpeg") as an <img> with alt text."""
+    data = f"data:image/{kind};base64,{b64encode(picture).decode()}"
+    return f'<img alt="{escape(text)}" src="{data}" style="max-width: 100%">'
 
 
 def from_records(study: str, make: Callable[[list[dict]], Any], folder: Path = RECORDS) -> Any:

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-DOWN_COLOR, UP_COLOR, SKIP_COLOR = "#56B4E9", "#009E73", "0.45"  # Okabe and Ito 2008
+# Encoder, decoder, skips, head: Okabe and Ito 2008.
+DOWN_COLOR, UP_COLOR, SKIP_COLOR, HEAD_COLOR = "#56B4E9", "#009E73", "0.45", "#CC79A7"
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,105 @@ class UNetPlan:
         return low, high
 
 
+class _Drawing:
+    """What `draw_unet` draws with: tensors as boxes, layers as arrows."""
+
+    def __init__(self, ax: Axes) -> None:
+        self.ax = ax
+
+    def box(
+        self, x: float, y: float, level: int, channels: int, color: str, name: bool = True
+    ) -> tuple[float, float]:
+        """A tensor, as high as its level; wider with more channels. Half its width and height."""
+        wide, tall = 0.05 + 0.011 * channels**0.6, 1.15 * 0.75**level
+        self.ax.bar(x, tall, wide, y - tall / 2, color=color, ec="white")
+        if name:
+            self.ax.text(x, y + tall / 2 + 0.03, str(channels), ha="center", fontsize=8)
+        return wide / 2, tall / 2
+
+    def arrow(
+        self, start: tuple[float, float], end: tuple[float, float], color: str = "black", **style
+    ) -> None:
+        ends = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
+        self.ax.annotate("", end, start, arrowprops=ends | {"color": color, **style})
+
+    def double_conv(
+        self, xs: list[float], y: float, level: int, channels: list[int], color: str, name: bool
+    ) -> tuple[float, float]:
+        """Three tensors, and the convolutions that make the second and the third of them."""
+        half, tall = self.box(xs[0], y, level, channels[0], color, name)
+        for before, x, c in zip(xs[:-1], xs[1:], channels[1:], strict=True):
+            start, (half, tall) = before + half + 0.02, self.box(x, y, level, c, color)
+            self.arrow((start, y), (x - half - 0.02, y))
+        return half, tall
+
+
+def draw_unet(plan: UNetPlan, image: np.ndarray, prediction: np.ndarray) -> Figure:
+    """The whole network: every tensor with its channels, every layer as an arrow.
+
+    image, prediction: pictures (H, W, 3), float in 0..1, for the two ends.
+    """
+    figure = Figure(figsize=(12, 6), dpi=100)
+    ax = figure.add_axes((0, 0.1, 1, 0.9))
+    draw = _Drawing(ax)
+    gap, drop = 0.5, 1.5  # between tensors, and from level to level
+    end = (4 * plan.depth + 2) * gap
+
+    for level, (c, size) in enumerate(zip(plan.channels, plan.sizes, strict=True)):
+        # The encoder: what comes in, and the outputs of two convolutions.
+        y, left = -drop * level, 2 * gap * level
+        xs = [left, left + gap, left + 2 * gap]
+        first = c // 2 if level else 3
+        half, tall = draw.double_conv(xs, y, level, [first, c, c], DOWN_COLOR, True)
+        ax.text(left - 0.2, y, f"{size} x {size}", ha="right", va="center", fontsize=8)
+        if level == plan.depth:
+            break
+
+        # The decoder mirrors it: the skip beside what came up, and two outputs again.
+        right = [end - x for x in reversed(xs)]
+        draw.double_conv(right, y, level, [c, c, c], UP_COLOR, False)
+        draw.box(right[0] - 2 * half, y, level, c, DOWN_COLOR, False)
+        ax.text(right[0] - half, y + tall + 0.03, f"{c} + {c}", ha="center", fontsize=8)
+        draw.arrow((xs[2] + half, y), (right[0] - 3 * half, y), SKIP_COLOR, ls="--")
+
+        # One level down on the left, and up again on the right.
+        below = y - drop + 1.15 * 0.75 ** (level + 1) / 2 + 0.2
+        draw.arrow((xs[2], y - tall), (xs[2], below), DOWN_COLOR, lw=2)
+        draw.arrow((right[0], below), (right[0], y - tall), UP_COLOR, lw=2)
+
+    # The head, and a picture at each end.
+    half, _ = draw.box(end + gap, 0, 0, 3, HEAD_COLOR)
+    draw.arrow((end + 0.12, 0), (end + gap - half, 0), HEAD_COLOR, lw=2)
+    for picture, x, name in ((image, -2.9, "image"), (prediction, end + 0.8, "prediction")):
+        ax.imshow(picture, extent=(x, x + 1.9, -0.95, 0.95))
+        ax.text(x + 0.95, 1, name, ha="center", fontsize=9)
+
+    _name_layers(figure)
+    ax.set(xlim=(-3, end + 2.8), ylim=(-drop * plan.depth - 0.4, 1.2), aspect="equal")
+    ax.set_axis_off()
+    return figure
+
+
+def _name_layers(figure: Figure) -> None:
+    """What each arrow of `draw_unet` is in code, in its color."""
+    layers = (
+        ("→ DoubleConv: twice Conv2d 3x3, BatchNorm2d, ReLU", "black"),
+        ("↓ Down: MaxPool2d(2), then DoubleConv", "#0072B2"),
+        ("↑ Up: ConvTranspose2d 2x2, stride 2, then …", UP_COLOR),
+        ("⇢ … torch.cat([skip, x]), then DoubleConv", SKIP_COLOR),
+        ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
+    )
+    for k, (text, color) in enumerate(layers):
+        place = 0.02 + 0.33 * (k % 3), 0.06 - 0.04 * (k // 3)
+        figure.text(*place, text, color=color, fontsize=9)
+
+
 def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
     """The network to scale, the middle pixel's receptive field on a photo, each level's costs.
 
     photo: RGB (3, size, size), uint8 or float in 0..1.
     """
-    figure = Figure(figsize=(9.5, 3.6), dpi=90)
+    figure = Figure(figsize=(12, 4.5), dpi=90)
     _draw_network(figure.add_axes((0.01, 0.04, 0.5, 0.84)), plan)
     _draw_field(figure.add_axes((0.53, 0.12, 0.21, 0.76)), plan, to_rgb_array(photo))
     _draw_costs(figure.add_axes((0.8, 0.16, 0.17, 0.68)), plan)

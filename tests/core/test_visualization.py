@@ -36,6 +36,22 @@ class TestPictures:
         own = visualization.overlay(image, mask, 1.0, ["#ff0000", "#00ff00", "#0000ff"])
         assert np.allclose(own[0, :3], np.eye(3))
 
+    def test_the_object_keeps_its_colors_inside_an_outline(self):
+        """Or another class, or none: inside are pixels whose four neighbors are of their class."""
+        image, mask = torch.full((3, 5, 7), 0.5), torch.zeros(5, 7, dtype=torch.long)
+        mask[:, 5:] = 1
+        inside = np.zeros((5, 7), dtype=bool)
+        inside[:, :4] = True  # the image's own edge is no outline
+        for plain, kept in (
+            (0, inside),
+            (1, np.eye(7, dtype=bool)[[6] * 5]),
+            (None, inside & False),
+        ):
+            shown = visualization.overlay(image, mask, plain=plain)
+            assert np.array_equal((shown == 0.5).all(axis=-1), kept)
+            color = 0.4 * 0.5 + 0.6 * np.array(to_rgb(CLASS_COLORS[0]))
+            assert np.allclose(shown[2, 4], color)  # the outline, or any pixel of the class
+
     def test_an_error_map_colors_wrong_pixels_by_prediction(self):
         image, truth = torch.full((3, 1, 4), 0.5), torch.tensor([[0, 0, 255, 1]])
         errors = visualization.error_map(image, truth, torch.tensor([[0, 2, 1, 255]]))
@@ -134,17 +150,16 @@ class TestHistory:
         assert texts == ["with skips", "without"] and scores.get_ylim()[0] > 0
 
 
-class TestConfusion:
-    def test_fractions_of_each_true_class_with_iou(self):
-        figure = visualization.plot_confusion(torch.tensor([[8, 1, 1], [0, 9, 1], [0, 0, 0]]))
-        texts = [text.get_text() for text in figure.axes[0].texts]
-        assert texts == ["80.0%", "10.0%", "10.0%", "0.0%", "90.0%", "10.0%"] + ["0.0%"] * 3
-        rows = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-        assert rows == ["pet\n(IoU 0.80)", "background\n(IoU 0.82)", "border\n(IoU 0.00)"]
-
-    def test_other_classes(self):
-        figure = visualization.plot_confusion(torch.eye(5), class_names=list("vwxyz"))
-        assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == list("vwxyz")
+def test_pictures_are_large_enough_to_see_each_pixel(batch):
+    """At least 220 px wide each, up to four in a row."""
+    images, masks = batch
+    for figure, columns in (
+        (visualization.plot_samples(images, masks), 3),
+        (visualization.plot_predictions(images, masks, masks), 4),
+    ):
+        figure.draw_without_rendering()
+        widths = [ax.get_window_extent().width for ax in figure.axes[:columns]]
+        assert min(widths) >= 220
 
 
 def test_figures_are_closed_and_can_be_saved(batch, tmp_path):
@@ -153,7 +168,6 @@ def test_figures_are_closed_and_can_be_saved(batch, tmp_path):
         visualization.plot_samples(images, masks),
         visualization.plot_predictions(images, masks, masks),
         visualization.plot_history(HISTORY),
-        visualization.plot_confusion(torch.eye(3)),
     ):
         assert not plt.fignum_exists(figure.number)
         figure.savefig(tmp_path / "figure.png")

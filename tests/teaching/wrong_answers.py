@@ -1,5 +1,21 @@
 """Typical wrong answers to the exercises, each with words of the hint that it must get."""
 
+DATASET = """
+class PetDataset(Dataset):
+    def __init__(self, pairs, rows, augment=None):
+        self.pairs, self.rows, self.augment = pairs, rows, augment
+
+    def __len__(self):
+        return {length}
+
+    def __getitem__(self, position):
+        row = {row}
+        image, mask = self.pairs.images[row], self.pairs.masks[row]
+        if self.augment is not None:
+            image, mask = {augmented}
+        return {image}, {mask}
+"""
+
 DOUBLE_CONV = """
 class DoubleConv(nn.Sequential):
     def __init__(self, a, b):
@@ -114,6 +130,13 @@ def frozen(init: str, train: str) -> str:
     return FROZEN.format(init=init, train=train)
 
 
+def dataset(**changed: str) -> str:
+    parts = {"length": "len(self.rows)", "row": "int(self.rows[position])", "mask": "mask.long()"}
+    parts |= {"image": "normalize(image)"}
+    parts |= {"augmented": "self.augment(tv_tensors.Image(image), tv_tensors.Mask(mask))"}
+    return DATASET.format(**parts | changed)
+
+
 def step(*lines: str) -> str:
     return STEP.format("\n    ".join(lines))
 
@@ -158,6 +181,16 @@ WRONG = {
         ("random_flip = lambda image, mask: (image.flip(-1), mask.flip(-1))", "about half"),
     ],
     "02.3": [
+        (dataset(length="len(self.pairs)"), "three rows"),
+        (dataset(row="position"), "Which row"),
+        (dataset(image="image"), "still bytes"),
+        (dataset(image="image / 255"), "not normalized"),
+        (dataset(mask="mask"), "int64"),
+        (dataset(augmented="image, mask"), "nothing changes"),
+        (dataset(augmented="self.augment(tv_tensors.Image(image), mask)"), "the mask stays"),
+        (dataset(augmented="self.augment(image.flip(1), mask.flip(0))"), "A mirrored pair"),
+    ],
+    "02.4": [
         (
             "def there_and_back(mask, size):\n"
             "    low = v2.functional.resize(mask[None], [size, size])\n"
@@ -172,7 +205,7 @@ WRONG = {
         ),
         ("there_and_back = lambda mask, size: mask", "unchanged"),
     ],
-    "02.4": [
+    "02.5": [
         (
             "def letterbox(photo, mask, size):\n"
             "    image, mask = resize_pair(photo, mask, size)\n"
@@ -186,7 +219,7 @@ WRONG = {
             "background in it",
         ),
     ],
-    "02.5": [
+    "02.6": [
         (
             "def split_by_breed(breeds, seed):\n"
             "    rows = torch.randperm(len(breeds),"

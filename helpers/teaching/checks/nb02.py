@@ -1,8 +1,10 @@
-"""Checks for notebook 02: moving image and mask together, splits."""
+"""Checks for notebook 02: moving image and mask together, the dataset class, splits."""
 
 from collections.abc import Callable
+from typing import Any
 
 from helpers.constants import IGNORE_INDEX
+from helpers.data import Pairs
 from helpers.teaching.checks.verdict import (
     Hint,
     ask,
@@ -13,12 +15,14 @@ from helpers.teaching.checks.verdict import (
     refuse,
     tensor,
 )
+from helpers.transforms import normalize
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import RandomHorizontalFlip
 from torchvision.transforms.v2.functional import resize
 
 # What may have come of an image or a mask in exercise 2.
@@ -70,6 +74,43 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
 
 
 @exercise("02.3")
+def dataset(kind: Callable[..., Any]) -> str:
+    """A dataset class: its length, and samples as they are and augmented."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+    masks = torch.randint(0, 3, (6, 8, 8), dtype=torch.uint8)
+    pairs, rows = Pairs("toy", tuple("abcdef"), images, masks), torch.tensor([4, 1, 2])
+
+    plain = kind(pairs, rows)
+    count = ask(plain.__len__)
+    refuse(count != 3, f"It has {count} samples; of six pairs, three rows were given.")
+
+    parts = ask_two(plain.__getitem__, 0, what="image, mask")
+    image, mask = tensor(parts[0], (3, 8, 8)), tensor(parts[1], (8, 8))
+    refuse(image.dtype == torch.uint8, "The image is still bytes: what does `normalize` take?")
+    refuse(mask.dtype != torch.int64, f"The mask is {mask.dtype}; class indices are int64.")
+    slips = {
+        "That is pair number `position`. Which row belongs to it?": normalize(images[0]),
+        "The image is scaled, not normalized.": images[4] / 255,
+    }
+    compare(image, normalize(images[4]), slips, "That is not the normalized image of its row.")
+    compare(mask, masks[4].long(), {}, "The image is right, the mask is that of another pair.")
+
+    # Mirrored each time: does the mask go along?
+    image, mask = kind(pairs, rows, RandomHorizontalFlip(1))[0]
+    refuse(torch.equal(image, normalize(images[4])), "With an augmentation, nothing changes.")
+    left = torch.equal(mask, masks[4].long())
+    refuse(left, "The image moves, the mask stays: did the augmentation get a tv_tensors.Mask?")
+    right = torch.equal(image, normalize(images[4].flip(-1))) and torch.equal(
+        mask, masks[4].flip(-1).long()
+    )
+    refuse(
+        not right, "A mirrored pair is not what comes out: is it augmented before it is normalized?"
+    )
+    return "Two methods, and any loader can use it."
+
+
+@exercise("02.4")
 def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     """A mask made small and large again."""
     mask = torch.zeros(50, 70, dtype=torch.uint8)
@@ -94,7 +135,7 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     return "Score it against the original, and you have the ceiling of an input size."
 
 
-@exercise("02.4")
+@exercise("02.5")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
     """A photo and its mask in a square, without distortion."""
     for width, height in ((60, 40), (30, 64)):
@@ -124,7 +165,7 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
     return "Shapes stay true, and the padding is ignored."
 
 
-@exercise("02.5")
+@exercise("02.6")
 def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
     """A stratified split: training and validation rows."""
     order = torch.randperm(80, generator=torch.Generator().manual_seed(0))

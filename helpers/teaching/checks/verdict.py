@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from helpers.teaching.mine import keep
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ class Check:
 
     The line is "Exercise NUMBER: right. ..." (followed by what `find` returned), "Exercise NUMBER:
     not yet. HINT" or "Exercise NUMBER: not answered yet." An answer's own exception counts as "not
-    yet", with its message.
+    yet", with its message. A right function or class is kept for later notebooks, see mine.py.
 
     Args:
         number: of the exercise, such as "03.1".
@@ -36,7 +38,7 @@ class Check:
     def __init__(self, number: str, find: Callable[..., str]) -> None:
         functools.update_wrapper(self, find)
         self.number, self.find = number, find
-        self.passed = False  # if True, a lesson goes on with the reader's own answer
+        self.answer: Any = ...  # the one that passed
 
     def __call__(self, *answers: Any) -> None:
         state, text = WRONG, ""
@@ -52,9 +54,25 @@ class Check:
         except Exception as error:  # whatever a learner's code can raise
             text = f"Your code stopped with {type(error).__name__}: {error}"
 
-        self.passed = state == RIGHT
+        self.answer = answers[0] if state == RIGHT else ...
         FOUND[self.number] = state, text
         print(f"Exercise {self.number}: {state}. {text}".rstrip())
+        if state == RIGHT:
+            try:
+                keep(self.number, answers[0])
+            except OSError as error:
+                print(f"(It is not kept for later notebooks: {error})")
+
+    @property
+    def passed(self) -> bool:
+        return self.answer is not ...
+
+    def or_ours(self, ours: Any) -> Any:
+        """The reader's answer if it has passed; otherwise ours, and a line that says so."""
+        if self.passed:
+            return self.answer
+        print(f"Exercise {self.number} has not passed: from here on, ours steps in.")
+        return ours
 
 
 def exercise(number: str) -> Callable[[Callable[..., str]], Check]:
