@@ -135,7 +135,7 @@ def plot_history(
     history: one from `helpers.training.fit`, or several under their names.
     """
     histories: dict[str, Any] = {"": history} if "train_loss" in history else history
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 
     for i, (name, values) in enumerate(histories.items()):
         epochs = range(first, len(values["val_loss"]) + 1)
@@ -143,7 +143,7 @@ def plot_history(
             left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
         right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
 
-    left.set(xlabel="epoch", ylabel="loss")
+    left.set(xlabel="epoch", ylabel="loss, logarithmic", yscale="log")
     left.set_title("Training loss (dashed), validation cross-entropy (solid)")
     right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
     if first == 1:

@@ -556,4 +556,4 @@ def plot_feature_maps(maps: dict[str, Tensor], channels: int = 6) -> Figure:
     rows = [[_gray(channel) for channel in features[:channels]] for features in maps.values()]
     sizes = [" x ".join(map(str, features.shape)) for features in maps.values()]
     heads = [[f"{name}: {size}"] + [""] * channels for name, size in zip(maps, sizes, strict=True)]
-    return plot_mosaic(rows, heads, class_names=())
+    return plot_mosaic(rows, heads, class_names=(), side=1.7)

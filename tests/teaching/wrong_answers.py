@@ -16,6 +16,16 @@ class PetDataset(Dataset):
         return {image}, {mask}
 """
 
+EPOCH = """
+def train_epoch(model, optimizer, loader, step):
+    losses, sizes = [], []
+    {mode}
+    for images, masks in loader:
+        losses.append(step({inputs}))
+        sizes.append(len(images))
+    return {result}
+"""
+
 DOUBLE_CONV = """
 class DoubleConv(nn.Sequential):
     def __init__(self, a, b):
@@ -135,6 +145,12 @@ def dataset(**changed: str) -> str:
     parts |= {"image": "normalize(image)"}
     parts |= {"augmented": "self.augment(tv_tensors.Image(image), tv_tensors.Mask(mask))"}
     return DATASET.format(**parts | changed)
+
+
+def epoch(**changed: str) -> str:
+    parts = {"mode": "model.train()", "inputs": "model, optimizer, images, masks"}
+    parts |= {"result": "np.average(losses, weights=sizes)"}
+    return EPOCH.format(**parts | changed)
 
 
 def step(*lines: str) -> str:
@@ -291,9 +307,14 @@ WRONG = {
         ),
     ],
     "04.2": [
-        ("loss = math.log(3)", "three classes"),
-        ("loss = 1 / 37", "minus"),
-        ("loss = math.log2(37)", "natural"),
+        (epoch(mode=""), "eval() mode"),
+        (epoch(inputs="model, images, masks, optimizer"), "in this order"),
+        (epoch(result="sum(losses) / len(losses)"), "mean over batches"),
+        (epoch(result="sum(losses)"), "sum of the losses"),
+        (epoch(result="losses[-1]"), "last batch"),
+        (epoch(result="losses[0]"), "mean loss of a sample"),
+        (epoch(inputs="model, optimizer, images[:2], masks"), "2 images"),
+        ("train_epoch = lambda model, optimizer, loader, step: 0.0", "made 0 steps"),
     ],
     "04.1": [
         (step(LOSS, "loss.backward()", "optimizer.step()"), "left over"),

@@ -1,10 +1,10 @@
-"""Checks for notebook 04: the loss, the training step, the choice of an epoch."""
+"""Checks for notebook 04: the training step, the epoch, the choice of one, accumulation."""
 
 import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from helpers.constants import IGNORE_INDEX
+from helpers.inference import memory_format
 from helpers.losses import cross_entropy
 from helpers.teaching.checks.verdict import (
     Unanswered,
@@ -16,7 +16,9 @@ from helpers.teaching.checks.verdict import (
     refuse,
 )
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -51,18 +53,66 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
     return "Three steps in a row give the weights that they should."
 
 
+def our_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor
+) -> float:
+    """What notebook 04 goes on with where exercise 1 has not passed."""
+    loss = F.cross_entropy(model(images), masks, ignore_index=IGNORE_INDEX)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], float]
+
+
 @exercise("04.2")
-def first_loss(guess: float) -> str:
-    """The first loss of a network that knows nothing."""
+def train_epoch(
+    function: Callable[[nn.Module, torch.optim.Optimizer, Sequence, Step], float],
+) -> str:
+    """One pass over a loader: each batch a step, in train() mode, and the mean loss of a sample."""
+    model, images, masks = toy()
+    model.eval()  # as validation leaves it
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    seen: list[tuple[bool, int, int]] = []
+
+    def step(
+        network: nn.Module, given: torch.optim.Optimizer, some: Tensor, truth: Tensor
+    ) -> float:
+        mixed = network is not model or given is not optimizer
+        refuse(mixed, "The step takes model, optimizer, images and masks, in this order.")
+        seen.append((network.training, len(some), len(truth)))
+        return float(len(seen) ** 2)
+
+    batches = [(images[:6], masks[:6]), (images[6:], masks[6:])]
+    result = ask(function, model, optimizer, batches, step)
+    refuse(len(seen) != 2, f"Of two batches, your epoch made {len(seen)} steps.")
+    training, sizes, of_masks = zip(*seen, strict=True)
+    refuse(not all(training), "The network is in eval() mode, where validation left it.")
+    parts = f"A step saw {sizes[0]} images and {of_masks[0]} masks of a batch of 6."
+    refuse(sizes != (6, 2) or of_masks != (6, 2), parts)
     slips = {
-        "That is for three classes.": math.log(3),
-        "That is the probability of each class. The loss is minus its logarithm.": 1 / 37,
-        "Right idea, another logarithm: cross-entropy takes the natural one.": math.log2(37),
-        "Right idea, but cross-entropy takes the natural logarithm.": math.log10(37),
+        "That is the mean over batches. The second one had two samples, the first one six.": 2.5,
+        "That is the sum of the losses.": 5,
+        "That is the loss of the last batch.": 4,
     }
-    otherwise = "Which probability does the true class get, if nothing is known about 37 classes?"
-    compare(number(guess), math.log(37), slips, otherwise, near=0.02)
-    return "The truth does not matter, only the number of classes."
+    compare(number(result), 1.75, slips, "That is not the mean loss of a sample.")
+    return "Every sample counts as much as any other."
+
+
+def our_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, loader: Sequence, step: Step
+) -> float:
+    """What notebook 04 goes on with where exercise 2 has not passed."""
+    device = next(model.parameters()).device
+    losses, sizes = [], []
+    model.train()
+    for images, masks in loader:
+        images = images.to(device, memory_format=memory_format(device))
+        losses.append(step(model, optimizer, images, masks.to(device)))
+        sizes.append(len(images))
+    return float(np.average(losses, weights=sizes))
 
 
 @exercise("04.3")
