@@ -1,4 +1,4 @@
-"""The programs in README run as they stand, and its first command brings JupyterLab up."""
+"""The programs on pages run as they stand, README is short, and its command starts JupyterLab."""
 
 import json
 import os
@@ -22,7 +22,9 @@ from skimage.data import chelsea
 
 CLONE = Path(__file__).resolve().parents[1]
 README = (CLONE / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OWN_IMAGES = (CLONE / "notebooks/YOUR_IMAGES.md").read_text(encoding="utf-8")
+PROGRAMS = [re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0] for page in (README, OWN_IMAGES)]
+PAGES = [p.relative_to(CLONE) for p in CLONE.glob("*/*.md")]
 FIRST_COMMAND = re.search(r"```\n(python3 .*jupyter lab.*)\n```", README).group(1)
 
 
@@ -32,8 +34,16 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_there_are_two():
-    assert len(PROGRAMS) == 2
+def test_readme_is_a_landing_page():
+    words = re.sub(r"<!--.*?-->|\]\([^)]*\)", "", README)  # addresses are no words
+    assert len(re.findall(r"\w+", words)) <= 900
+
+
+@pytest.mark.parametrize("page", ["README.md", *(p.as_posix() for p in PAGES)])
+def test_links_of_pages_lead_somewhere(page):
+    path = CLONE / page
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
 
 
 def test_a_photo(folder):
@@ -61,9 +71,9 @@ def test_a_dataset_of_ones_own(folder, drawn, capsys):
 
     assert (len(told["train"]), len(told["val"])) == (6, 2)  # one dish of four is held out whole
     assert told["model"](torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
-    best = torch.load(folder / "runs" / "mine" / "best.pt", weights_only=True)
+    best = torch.load(folder / "runs" / "own" / "best.pt", weights_only=True)
     assert best["class_names"] == ["cell", "background"]
-    assert (folder / "runs" / "mine" / "predictions.png").is_file()
+    assert (folder / "runs" / "own" / "predictions.png").is_file()
     assert "{'cell': " in capsys.readouterr().out
 
 

@@ -90,6 +90,19 @@ def runs_table(records: Sequence[Record]) -> str:
     return markdown(head, rows)
 
 
+def headline_table(records: Sequence[Record]) -> str:
+    """The four best ways of training, in a line each: mean over the seeds.
+
+    Raises ValueError for runs on different pairs.
+    """
+    check_comparable(records, "dataset", "split_hash")
+    rows = [
+        [name, millions(runs[0]), f"{runs[0]['size']} px", with_interval(runs, "test/miou")]
+        for name, runs in _best_first(records)[:4]
+    ]
+    return markdown(["network", "parameters", "input", "**mIoU** (95 % interval)"], rows)
+
+
 def details_table(records: Sequence[Record]) -> str:
     """More scores of the same runs, in the same order.
 

@@ -22,6 +22,7 @@ from helpers.studies.tables import (
     by_name,
     comparison_table,
     details_table,
+    headline_table,
     little_data_table,
     results_table,
     runs_table,
@@ -41,6 +42,7 @@ RESULTS = ROOT / "notebooks/RESULTS.md"
 
 # The tables of pages, and the studies whose records they show.
 TABLES: dict[str, tuple[str, Callable[[list[Record]], str]]] = {
+    "headline": ("results", headline_table),
     "results": ("results", runs_table),
     "details": ("results", details_table),
     "breeds": ("results", breeds_table),

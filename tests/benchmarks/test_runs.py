@@ -126,3 +126,12 @@ def test_finished_runs_are_collected(tmp_path, monkeypatch, capsys):
     (collected,) = (tmp_path / "records").rglob("*.json")
     assert collected == record_path("two", 3, "study", tmp_path / "records") != RECORDS
     assert json.loads(collected.read_text()) == {"name": "two"}
+
+    # Elsewhere, such as on another machine, it counts as done; of a stage, the weights are missing.
+    new = tmp_path / "new"
+    assert runs.RUNS[0].record(new) is None and runs.RUNS[1].record(new) == collected
+    stage = Run("stages", "two", 3)
+    kept = record_path("two", 3, "stages", tmp_path / "records")
+    kept.parent.mkdir()
+    kept.write_text("{}")
+    assert stage.record(new) is None

@@ -5,6 +5,7 @@ from helpers.studies.tables import (
     breeds_table,
     comparison_table,
     details_table,
+    headline_table,
     little_data_table,
     markdown,
     rates_table,
@@ -102,6 +103,9 @@ def test_final_runs_the_best_first(trained):
     assert column(table, "IoU border")["small"] == f"{trained['test']['iou']['border']:.3f}"
     assert column(table, "with mirror images")["small"] == f"{trained['test_flip']['miou']:.3f}"
 
+    headline = column(headline_table([*runs, *(stand_in(runs[0], n) for n in "abc")]), "input")
+    assert len(headline) == 4 and list(headline)[0] == "large"
+
     own = column(details_table(runs), "mIoU, own size")
     assert list(own) == ["large", "small"]
     assert own["small"] == f"{trained['test']['own_size']['miou']:.3f}"
@@ -185,7 +189,8 @@ def test_rates_and_the_chosen_one(trained):
 
 
 @pytest.mark.parametrize(
-    "table", [runs_table, details_table, breeds_table, comparison_table, rates_table]
+    "table",
+    [headline_table, runs_table, details_table, breeds_table, comparison_table, rates_table],
 )
 def test_runs_on_other_pairs_share_no_table(trained, table):
     with pytest.raises(ValueError, match="must not share a table"):
