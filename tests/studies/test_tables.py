@@ -104,7 +104,7 @@ def test_final_runs_the_best_first(trained):
     assert column(table, "with mirror images")["small"] == f"{trained['test_flip']['miou']:.3f}"
 
     headline = column(headline_table([*runs, *(stand_in(runs[0], n) for n in "abc")]), "input")
-    assert len(headline) == 4 and list(headline)[0] == "large"
+    assert len(headline) == 4 and next(iter(headline)) == "large"
 
     own = column(details_table(runs), "mIoU, own size")
     assert list(own) == ["large", "small"]
