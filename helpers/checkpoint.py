@@ -16,12 +16,12 @@ FORMAT = 2  # raise when what a checkpoint holds changes
 WEIGHTS = Path(__file__).parent / "weights"  # shipped, with a model card
 
 
-def load_model(path: str | Path = "oxford-561") -> tuple[UNet | PretrainedUNet, dict]:
+def load_model(path: str | Path = "pets-pretrained") -> tuple[UNet | PretrainedUNet, dict]:
     """The U-Net in a checkpoint, in eval() mode on the CPU, and what is known of it.
 
     Args:
-        path: a file, or the name of shipped weights: "synthetic" or "oxford-561". If none is given,
-            those that are best on photographs.
+        path: a file, or the name of shipped weights: "synthetic", "pets" or "pets-pretrained".
+            If none is given, those that are best on photographs.
 
     Raises FileNotFoundError, or ValueError for a file that is damaged or holds something else.
     """

@@ -43,7 +43,7 @@ class PetFolder:
     @property
     def weights(self) -> str:
         """The name of the shipped weights for it, see `load_model`. Card: weights/README.md."""
-        return "synthetic" if self.is_synthetic else "oxford-561"
+        return "synthetic" if self.is_synthetic else "pets"
 
     def image_path(self, name: str) -> Path:
         return self.folder / "images" / f"{name}.jpg"

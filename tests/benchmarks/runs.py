@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from helpers.checkpoint import WEIGHTS
 from helpers.studies.records import RECORDS, load_records, record_path
 from helpers.train import parser
 
@@ -81,9 +82,9 @@ class Run:
                 flags += ["--samples", str(samples), "--epochs", str(self.parts)]
             else:
                 flags += ["--epochs", str(epochs_in(self.minutes, *case))]
-        if "--weights" in flags and (path := flags[flags.index("--weights") + 1]).endswith(".pt"):
-            if not (folder / path).with_name("record.json").is_file():
-                return None
+        weights = flags[flags.index("--weights") + 1] if "--weights" in flags else "imagenet"
+        if weights != "imagenet" and not (WEIGHTS / f"{weights}.pt").is_file():
+            return None
         return [*flags, "--out", self.folder, "--name", self.name, "--seed", str(self.seed)]
 
     def record(self, folder: Path) -> Path | None:
@@ -91,9 +92,8 @@ class Run:
         here = folder / self.folder / "record.json"
         if here.is_file():
             return here
-        # Of a stage, the next one needs the weights too: they are in the folder alone.
         kept = record_path(self.name, self.seed, self.study, RECORDS)
-        return kept if kept.is_file() and self.study != "stages" else None
+        return kept if kept.is_file() else None
 
     def trials(self) -> list["Run"]:
         return [Run(self.rates, f"{self.name}, {rate}", 0) for rate in RATES]
@@ -217,10 +217,10 @@ ARMS = {
     "ImageNet encoder": f"{IMAGENET} --encoder-rate 0.3",
 }
 
-# From scratch, at most 8 M parameters: most epochs at 128 px, then fewer and slower ones at 224 px.
-SCRATCH = "--model depth=5"
-AT_128 = Run("stages", "from scratch, 128 px", 0, f"--epochs 60 {SCRATCH}")
-AT_224 = f"{SCRATCH} --size 224 --epochs 20 --learning-rate 1e-3 {FINAL}"
+# Larger input at the end: the shipped weights, which are seed 0 of two final runs, go on with it.
+LARGER = "--learning-rate 1e-3 --encoder-rate 0.3"
+FROM_SCRATCH = f"--weights pets --size 224 --epochs 12 --learning-rate 1e-3 {FINAL}"
+PRETRAINED = f"{ENCODER} --weights pets-pretrained --size 256 --epochs 10 {LARGER} {FINAL}"
 
 
 def finals(seed: int) -> list[Run]:
@@ -251,13 +251,14 @@ LONG = [
 
 RUNS = [
     pretrained(0),
-    *finals(0),
+    *finals(0)[:2],
+    Run("results", "best from scratch", 0, FROM_SCRATCH),
+    *finals(0)[2:],
+    Run("results", "ImageNet encoder, then 256 px", 0, PRETRAINED),
     *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
     *each("tried", (0,), TRIED, always="--epochs 15"),
     *compared("ablation", ARMS, "--epochs 5"),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
-    AT_128,
-    Run("results", "best from scratch", 0, f"--weights {AT_128.folder}/best.pt {AT_224}"),
     *finals(1),
     *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
     *compared("peers", PEERS, final="--test", minutes=(3, 10), once=[SLOWEST]),

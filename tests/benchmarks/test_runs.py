@@ -73,11 +73,12 @@ def missing(study):
     raise FileNotFoundError
 
 
-def test_weights_of_another_run_are_waited_for(tmp_path):
-    run, first = Run("b", "later", 0, "--weights a/first-0/best.pt"), Run("a", "first", 0)
+def test_weights_that_are_not_shipped_yet_are_waited_for(tmp_path, monkeypatch):
+    run = Run("b", "later", 0, "--weights pets")
+    assert told(run.command(tmp_path)).weights == "pets"
+    monkeypatch.setattr(runs, "WEIGHTS", tmp_path)
     assert run.command(tmp_path) is None
-    write_record(tmp_path, first)
-    assert told(run.command(tmp_path)).weights == "a/first-0/best.pt"
+    assert Run("b", "other", 0, "--weights imagenet").command(tmp_path)
 
 
 def test_a_folder_is_claimed_once(tmp_path):
@@ -127,11 +128,6 @@ def test_finished_runs_are_collected(tmp_path, monkeypatch, capsys):
     assert collected == record_path("two", 3, "study", tmp_path / "records") != RECORDS
     assert json.loads(collected.read_text()) == {"name": "two"}
 
-    # Elsewhere, such as on another machine, it counts as done; of a stage, the weights are missing.
+    # Elsewhere, such as on another machine, it counts as done.
     new = tmp_path / "new"
     assert runs.RUNS[0].record(new) is None and runs.RUNS[1].record(new) == collected
-    stage = Run("stages", "two", 3)
-    kept = record_path("two", 3, "stages", tmp_path / "records")
-    kept.parent.mkdir()
-    kept.write_text("{}")
-    assert stage.record(new) is None
