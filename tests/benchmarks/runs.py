@@ -189,7 +189,7 @@ TRIED_LATER = {
     "depth 5": "--model depth=5",
 }
 
-WEIGHTS = {
+BEGINNINGS = {
     "random": "",
     "synthetic": "--weights synthetic",
     "ImageNet": f"{IMAGENET} --encoder-rate 0.3",
@@ -197,7 +197,7 @@ WEIGHTS = {
 LITTLE = {
     f"{weights}, {percent} %": f"{flags} --fraction {percent / 100}"
     for percent in (5, 25, 100)
-    for weights, flags in WEIGHTS.items()
+    for weights, flags in BEGINNINGS.items()
 }
 
 PEERS = {
