@@ -13,7 +13,7 @@ import tables
 from curves import COLORS, MARKS, plot_peers
 from minutes import minutes_until, peers_table, speed_of, speed_table
 from peers import PEERS, network_of
-from results import NO_RECORD, RECORDED, SECTIONS, results_page, train_command
+from results import NO_RECORD, RECORDED, SECTIONS, head_start, results_page, train_command
 from stand_in import stand_in, trained_record
 from tables import FIGURES, PAGES, RESULTS, ROOT, draw_figures, drawn_from, fill_tables
 
@@ -161,15 +161,13 @@ def test_a_whole_page(studies):
     assert studies["results"][0]["device"] in made_by
 
 
-def test_weights_that_another_run_has_made_are_made_again_first(trained, studies):
-    first = run(trained, "at 32 px")
-    studies["stages"] = [first]
-    weights = {"settings__experiment__weights": "stages/at-32-px-0/best.pt"}
-    studies["results"] = [run(trained, "in two stages", **weights)]
-    made_by = section(results_page(loader(studies)), "Final runs").split("Made by")[1]
-    begin, then = (line for line in made_by.splitlines() if "helpers.train" in line)
-    assert "--out runs/stages/at-32-px-0 " in begin
-    assert "--weights runs/stages/at-32-px-0/best.pt" in then
+def test_what_other_weights_save_is_told_by_epochs(trained):
+    random = run(trained, "default U-Net", history__val_miou=[0.1, 0.4, 0.3, 0.5])
+    begun = run(trained, "default U-Net from synthetic pets", history__val_miou=[0.2, 0.35])
+    better = run(begun, "default U-Net from synthetic pets", history__val_miou=[0.6])
+    assert head_start([random, begun]).endswith("seed 0: 0.350 after 2 epochs, in epoch 2 of 4.")
+    assert head_start([random, better]).endswith("0.600 after 1 epochs, in none of 4 epochs.")
+    assert head_start([random]) == ""
 
 
 def halved(report):

@@ -144,10 +144,7 @@ class TestShipped:
     def test_follow_from_the_dataset_alone(self, saved, monkeypatch):
         """A run of the reader's, however good, and a broken one change nothing: defect 4 of 0.2."""
         monkeypatch.setenv("UNET_HOME", str(saved[0].parent))
-        for name, expected in (
-            ("synthetic", "synthetic"),
-            ("Oxford-IIIT Pet (full)", "pets"),
-        ):
+        for name, expected in (("synthetic", "synthetic"), ("Oxford-IIIT Pet (full)", "pets")):
             source = pets.PetFolder(Path("anywhere"), name, 8)
             before, _ = load_model(source.weights)
             for run, content in (("good", saved[0].read_bytes()), ("broken", b"")):
