@@ -28,6 +28,7 @@ from skimage.color import rgb2lab
 from skimage.measure import label
 from torch import Tensor
 
+GROUPED_AT = 128  # pixels
 PIECE = 0.02  # of the pet: smaller connected parts are no piece
 Groups = dict[str, dict[str, np.ndarray]]
 
@@ -128,12 +129,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=RECORDS)
     options = parser.parse_args(arguments)
     source = find_dataset()
+    seen = load_splits(source, GROUPED_AT).test  # the same groups for every network
+    groups = groups_of(seen.pairs.images, seen.pairs.masks)
 
     for name in options.names:
         size = load_model(name)[1]["size"]
         splits = load_splits(source, size)
-        test = splits.test
-        confusion, counts = score(name, test)
+        confusion, counts = score(name, splits.test)
         record = {
             "name": name,
             "seed": 0,
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "size": size,
             **provenance(torch.device("cpu"), None),
             "failures": counts,
-            "groups": report(confusion, groups_of(test.pairs.images, test.pairs.masks)),
+            "groups": report(confusion, groups),
         }
         path = record_path(name, 0, "failures", options.out)
         write_record(record, path)
