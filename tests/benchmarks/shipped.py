@@ -89,10 +89,12 @@ def train_synthetic() -> Path:
 
 
 def packed(state: dict) -> dict:
-    """Weights in 16 bits and what is known of them."""
+    """Weights in 16 bits and what is known of them.
+
+    Kernels only: variances of batch normalization can lie beyond the largest half, 65,504.
+    """
     weights = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in state["model"].items()
+        key: value.half() if value.ndim > 1 else value for key, value in state["model"].items()
     }
     return {"model": weights, **{key: state[key] for key in KEYS}}
 
