@@ -234,8 +234,10 @@ def page(browser):
 
 def test_saved_explorers_are_pictures_until_they_run(page, lab):
     open_notebook(page, lab, READ_ONLY)
-    saved = page.locator('.jp-OutputArea-output img[src^="data:image/jpeg"]')
+    saved = page.locator(".jp-OutputArea-output:has-text('Run this cell to move the controls') img")
     wait(lambda: saved.count() == 2, 30, "the pictures of a notebook that was not run")
+    for picture in saved.all():
+        assert "(" in picture.get_attribute("alt")  # what it shows, and where the controls stand
     assert not page.get_by_text("Error displaying widget").count()
 
 

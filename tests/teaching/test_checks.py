@@ -70,7 +70,7 @@ def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
             "confidence": logits.softmax(dim=1).amax(dim=1),
             "predictions": logits.argmax(dim=1),
             "masks": masks,
-            "show": lambda chosen: None,
+            "show": lambda chosen, words: None,
         },
         "07": {
             "source": drawn,
