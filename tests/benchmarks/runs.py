@@ -61,11 +61,15 @@ class Run:
     def folder(self) -> str:
         return f"{self.study}/{record_path(self.name, self.seed, self.study).stem}"
 
-    def command(self, folder: Path) -> list[str] | None:
-        """The arguments of `helpers.train`, or None while what they depend on is not there."""
+    def command(self, folder: Path, precision: str = "bfloat16") -> list[str] | None:
+        """The arguments of `helpers.train`, or None while what they depend on is not there.
+
+        Args:
+            precision: of runs whose flags name none; those of so many minutes are in bfloat16.
+        """
         flags = ["--data", "pets", "--device", "cpu", *shlex.split(self.flags)]
         if "--precision" not in flags:
-            flags += ["--precision", "bfloat16"]
+            flags += ["--precision", "bfloat16" if self.minutes else precision]
         if self.rates:
             trials = [trial.record(folder) for trial in self.trials()]
             if not all(trials):
@@ -278,17 +282,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("action", choices=("run", "list", "collect"))
     made.add_argument("--folder", type=Path, required=True, help="of all runs")
     made.add_argument("--threads", type=int, default=1, help="of each run")
+    made.add_argument("--only", nargs="+", metavar="STUDY", help="leave all other studies alone")
+    made.add_argument(
+        "--precision",
+        default="bfloat16",
+        help="of runs that fix none: float32 where the chip has neither AMX nor AVX512-BF16",
+    )
     options = made.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
 
     if options.action == "run":
-        if train_next(options.folder, options.threads):  # then again, with the list as it is then
+        chosen = [run for run in RUNS if run.study in (options.only or [run.study])]
+        if train_next(
+            chosen, options.folder, options.threads, options.precision
+        ):  # again, with the list as it is then
             os.execv(sys.executable, [sys.executable, *sys.argv])
         return
     for run in RUNS:
         record = run.record(options.folder)
         if options.action == "list":
-            command = run.command(options.folder)
+            command = run.command(options.folder, options.precision)
             words = "waits for other runs" if command is None else shlex.join(command)
             print(f"[{'x' if record else ' '}] {run.folder}: {words}")
         elif record is not None and record.is_relative_to(options.folder):
@@ -297,10 +310,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shutil.copyfile(record, target)
 
 
-def train_next(folder: Path, threads: int) -> bool:
+def train_next(
+    runs: Sequence[Run], folder: Path, threads: int, precision: str = "bfloat16"
+) -> bool:
     """Train the first run that is neither done nor under way. Returns whether there was one."""
-    for run in RUNS:
-        out, command = folder / run.folder, run.command(folder)
+    for run in runs:
+        out, command = folder / run.folder, run.command(folder, precision)
         if command is None or run.record(folder) or (out / "failed").is_file():
             continue
         with claimed(out) as mine:

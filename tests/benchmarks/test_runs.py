@@ -73,6 +73,24 @@ def missing(study):
     raise FileNotFoundError
 
 
+def test_a_chip_without_16_bits_trains_in_32_but_not_by_the_minute(tmp_path, monkeypatch):
+    assert told(Run("a", "b", 0).command(tmp_path, "float32")).precision == "float32"
+    fixed = Run("a", "b", 0, "--precision bfloat16")
+    assert told(fixed.command(tmp_path, "float32")).precision == "bfloat16"
+
+    monkeypatch.setattr(runs, "speed_of", lambda flags: ({"training": 12.0}, 2760))
+    timed = Run("a", "b", 0, minutes=10)
+    assert told(timed.command(tmp_path, "float32")).precision == "bfloat16"
+
+
+def test_other_studies_are_left_alone(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runs, "train_next", lambda chosen, *_: asked.extend(chosen))
+    monkeypatch.setattr(runs, "RUNS", [Run("long", "a", 0), Run("tried", "a", 0)])
+    runs.main(["run", "--folder", str(tmp_path), "--only", "tried"])
+    assert asked == runs.RUNS[1:]
+
+
 def test_weights_that_are_not_shipped_yet_are_waited_for(tmp_path, monkeypatch):
     run = Run("b", "later", 0, "--weights pets")
     assert told(run.command(tmp_path)).weights == "pets"
@@ -101,14 +119,14 @@ def test_runs_are_taken_in_turn_and_once(tmp_path, monkeypatch, photographs):
     tiny = "--size 32 --epochs 1 --model base_channels=4 depth=2"
     wrong, busy = Run("study", "wrong", 0, f"{tiny} --loss none"), Run("study", "busy", 0, tiny)
     waits, good = Run("study", "waits", 0, tiny, rates="none"), Run("study", "good", 0, tiny)
-    monkeypatch.setattr(runs, "RUNS", [wrong, waits, busy, good])
+    listed = [wrong, waits, busy, good]
 
     with claimed(tmp_path / busy.folder):
-        assert train_next(tmp_path, threads=1)
+        assert train_next(listed, tmp_path, threads=1)
         assert (tmp_path / wrong.folder / "failed").is_file()
         assert "loss must be one of" in (tmp_path / wrong.folder / "log").read_text()
-        assert train_next(tmp_path, threads=1)
-        assert not train_next(tmp_path, threads=1)
+        assert train_next(listed, tmp_path, threads=1)
+        assert not train_next(listed, tmp_path, threads=1)
     done = {path.parent.name for path in tmp_path.rglob("record.json")}
     assert done == {Path(good.folder).name}
 
