@@ -197,7 +197,7 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
         window = whole[top : top + side, left : left + side]
 
         pictures = [rgb(moved), whole, window, error_map(moved, right, given)]
-        titles = ["photo", "mask over photo", "a window of it", "wrong labels"]
+        titles = ["image", "mask over image", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
         return plot_mosaic([pictures], [titles]), text
@@ -309,7 +309,7 @@ def explore_predictions(
             rgb(probability.expand(3, -1, -1)),
         ]
         errors = "errors" if shown_class.value == "all" else "false, missed (black)"
-        titles = ["photo", "truth", "prediction", errors, "probability"]
+        titles = ["image", "truth", "prediction", errors, "probability"]
 
         values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
         text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {words}"
@@ -368,7 +368,7 @@ def explore_features(
         parts = (mask, whole, prediction)
         pictures += [overlay(image, part, class_colors=class_colors) for part in parts]
         pictures.append(error_map(image, whole, prediction, class_colors))
-        titles = ["photo", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
+        titles = ["image", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
         both = torch.stack([whole, prediction]), torch.stack([mask, mask])
         confusion = ConfusionMatrix.of(*both, num_classes=len(class_names))

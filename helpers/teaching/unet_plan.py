@@ -175,28 +175,33 @@ def draw_unet(plan: UNetPlan, image: np.ndarray, prediction: np.ndarray) -> Figu
     # The head, and a picture at each end.
     half, _ = draw.box(end + gap, 0, 0, 3, HEAD_COLOR)
     draw.arrow((end + 0.12, 0), (end + gap - half, 0), HEAD_COLOR, lw=2)
-    for picture, x, name in ((image, -2.9, "image"), (prediction, end + 0.8, "prediction")):
+    for picture, x, name in ((image, -3.3, "image"), (prediction, end + 0.8, "prediction")):
         ax.imshow(picture, extent=(x, x + 1.9, -0.95, 0.95))
         ax.text(x + 0.95, 1, name, ha="center", fontsize=9)
 
     _name_layers(figure)
-    ax.set(xlim=(-3, end + 2.8), ylim=(-drop * plan.depth - 0.4, 1.2), aspect="equal")
+    ax.set(xlim=(-3.4, end + 2.8), ylim=(-drop * plan.depth - 0.4, 1.2), aspect="equal")
     ax.set_axis_off()
     return figure
 
 
 def _name_layers(figure: Figure) -> None:
-    """What each arrow of `draw_unet` is in code, in its color."""
-    layers = (
-        ("→ DoubleConv: twice Conv2d 3x3, BatchNorm2d, ReLU", "black"),
-        ("↓ Down: MaxPool2d(2), then DoubleConv", "#0072B2"),
-        ("↑ Up: ConvTranspose2d 2x2, stride 2, then …", UP_COLOR),
-        ("⇢ … torch.cat([skip, x]), then DoubleConv", SKIP_COLOR),
-        ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
+    """What each arrow of `draw_unet` is in code, in its color: three columns below it."""
+    columns = (
+        (
+            ("→ DoubleConv: twice Conv2d 3x3, BatchNorm2d, ReLU", "black"),
+            ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
+        ),
+        (("↓ MaxPool2d(2); this and the DoubleConv are a Down", "#0072B2"),),
+        (
+            ("↑ ConvTranspose2d 2x2, stride 2; this, and", UP_COLOR),
+            ("⇢ torch.cat([skip, x]), and the DoubleConv are an Up", SKIP_COLOR),
+        ),
     )
-    for k, (text, color) in enumerate(layers):
-        place = 0.02 + 0.33 * (k % 3), 0.06 - 0.04 * (k // 3)
-        figure.text(*place, text, color=color, fontsize=9)
+    for column, lines in enumerate(columns):
+        for line, (text, color) in enumerate(lines):
+            place = 0.02 + 0.33 * column, 0.06 - 0.04 * line
+            figure.text(*place, text, color=color, fontsize=9)
 
 
 def plot_plan(plan: UNetPlan, photo: Tensor | np.ndarray) -> Figure:
@@ -233,7 +238,7 @@ def _draw_network(ax: Axes, plan: UNetPlan) -> None:
     heights = tops + sizes / 2 - gap / 4
     heights[-1] = tops[-1] + sizes[-1] + 2 * gap
     for c, size, y in zip(plan.channels, plan.sizes, heights, strict=True):
-        ax.text(end / 2, y, f"{c} x {size} x {size}", ha="center", va="bottom", fontsize=7)
+        ax.text(end / 2, y, f"{c} x {size} x {size}", ha="center", va="bottom", fontsize=9)
 
     ax.set(xlim=(-gap, end + gap), ylim=(tops[-1] + sizes[-1] + 3 * gap, -gap))
     ax.set_axis_off()
@@ -265,8 +270,8 @@ def _draw_costs(ax: Axes, plan: UNetPlan) -> None:
         ax.barh(rows + shift, np.array(values) / sum(values), 0.38, color=color, label=label)
 
     ax.set(xlim=(0, 1), ylim=(plan.depth + 0.6, -0.6))
-    ax.set_yticks(rows, [f"{size} px" for size in plan.sizes], fontsize=8)
-    ax.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
+    ax.set_yticks(rows, [f"{size} px" for size in plan.sizes], fontsize=9)
+    ax.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title("Fraction of each level", fontsize=9)
-    ax.legend(fontsize=7, frameon=False, loc="lower right" if plan.depth < 3 else "center right")
+    ax.legend(fontsize=8, frameon=False, loc="lower right" if plan.depth < 3 else "center right")
