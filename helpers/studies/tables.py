@@ -90,17 +90,24 @@ def runs_table(records: Sequence[Record]) -> str:
     return markdown(head, rows)
 
 
-def headline_table(records: Sequence[Record]) -> str:
-    """The four best ways of training, in a line each: mean over the seeds.
+def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) -> str:
+    """The three best ways of training, in a line each: means over the seeds. Then a baseline.
+
+    baselines: records of predictions without a network; the best of them is shown.
 
     Raises ValueError for runs on different pairs.
     """
-    check_comparable(records, "dataset", "split_hash")
-    rows = [
-        [name, millions(runs[0]), f"{runs[0]['size']} px", with_interval(runs, "test/miou")]
-        for name, runs in _best_first(records)[:4]
-    ]
-    return markdown(["network", "parameters", "input", "**mIoU** (95 % interval)"], rows)
+    check_comparable([*records, *baselines], "dataset", "split_hash")
+    head = ["network", "parameters", "input", "**mIoU** (95 % interval)", *CLASS_NAMES]
+    best = [[name, millions(runs[0]), runs] for name, runs in _best_first(records)[:3]]
+    best += [[name, "none", runs] for name, runs in _best_first(baselines)[:1]]
+
+    rows = []
+    for name, parameters, runs in best:
+        scores = [spread(values(runs, f"test/iou/{c}")) for c in CLASS_NAMES]
+        rows.append([name, parameters, f"{runs[0]['size']} px", with_interval(runs, "test/miou")])
+        rows[-1] += scores
+    return markdown(head, rows)
 
 
 def details_table(records: Sequence[Record]) -> str:

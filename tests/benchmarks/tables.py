@@ -16,7 +16,6 @@ from pathlib import Path
 from helpers.files import atomic
 from helpers.studies.records import load_records
 from helpers.studies.tables import (
-    Record,
     baselines_table,
     breeds_table,
     by_name,
@@ -41,15 +40,15 @@ PAGES = [ROOT / "README.md", ROOT / "helpers/weights/README.md"]
 RESULTS = ROOT / "notebooks/RESULTS.md"
 
 # The tables of pages, and the studies whose records they show.
-TABLES: dict[str, tuple[str, Callable[[list[Record]], str]]] = {
-    "headline": ("results", headline_table),
-    "results": ("results", runs_table),
-    "details": ("results", details_table),
-    "breeds": ("results", breeds_table),
-    "little data": ("little-data", little_data_table),
-    "ablation": ("ablation", comparison_table),
-    "baselines": ("baselines", baselines_table),
-    "speed": ("speed", speed_table),
+TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
+    "headline": (("results", "baselines"), headline_table),
+    "results": (("results",), runs_table),
+    "details": (("results",), details_table),
+    "breeds": (("results",), breeds_table),
+    "little data": (("little-data",), little_data_table),
+    "ablation": (("ablation",), comparison_table),
+    "baselines": (("baselines",), baselines_table),
+    "speed": (("speed",), speed_table),
 }
 
 
@@ -62,9 +61,9 @@ def fill_tables(text: str, load: Load) -> str:
     load = of_the_dataset(load)
 
     def table(match: re.Match) -> str:
-        study, make = _table(match[2])
+        studies, make = _table(match[2])
         try:
-            made = make(load(study))
+            made = make(*map(load, studies))
         except FileNotFoundError:
             made = NO_RECORD
         return f"{match[1]}\n\n{made}\n\n{match[3]}"
@@ -73,14 +72,14 @@ def fill_tables(text: str, load: Load) -> str:
     return re.sub(marks, table, text, flags=re.DOTALL)
 
 
-def _table(name: str) -> tuple[str, Callable[[list[Record]], str]]:
-    """A study, and what makes the table of its records."""
+def _table(name: str) -> tuple[tuple[str, ...], Callable[..., str]]:
+    """Some studies, and what makes the table of their records."""
     if name.startswith("scores of "):
         run = name.removeprefix("scores of ")
-        return "results", lambda records: results_table(by_name(records)[run])
+        return ("results",), lambda records: results_table(by_name(records)[run])
     if name.startswith("failures of "):
         weights = name.removeprefix("failures of ")
-        return "failures", lambda records: failures_table(by_name(records)[weights][0])
+        return ("failures",), lambda records: failures_table(by_name(records)[weights][0])
     return TABLES[name]
 
 

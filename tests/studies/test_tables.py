@@ -103,8 +103,11 @@ def test_final_runs_the_best_first(trained):
     assert column(table, "IoU border")["small"] == f"{trained['test']['iou']['border']:.3f}"
     assert column(table, "with mirror images")["small"] == f"{trained['test_flip']['miou']:.3f}"
 
-    headline = column(headline_table([*runs, *(stand_in(runs[0], n) for n in "abc")]), "input")
-    assert len(headline) == 4 and next(iter(headline)) == "large"
+    trivial = [stand_in(trained, name, test__miou=miou) for name, miou in (("x", 0.1), ("y", 0.2))]
+    headline = headline_table([*runs, *(stand_in(runs[0], n) for n in "abc")], trivial)
+    assert list(column(headline, "parameters"))[::3] == ["large", "y"]
+    assert cells(headline, "y")[1:3] == ["none", f"{trained['size']} px"]
+    assert column(headline, "pet")["y"] == f"{trained['test']['iou']['pet']:.3f}"
 
     own = column(details_table(runs), "mIoU, own size")
     assert list(own) == ["large", "small"]
