@@ -192,10 +192,10 @@ def _name_layers(figure: Figure) -> None:
             ("→ DoubleConv: twice Conv2d 3x3, BatchNorm2d, ReLU", "black"),
             ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
         ),
-        (("↓ MaxPool2d(2); this and the DoubleConv are a Down", "#0072B2"),),
+        (("↓ MaxPool2d(2)", "#0072B2"), ("Down = ↓, then DoubleConv", "#0072B2")),
         (
-            ("↑ ConvTranspose2d 2x2, stride 2; this, and", UP_COLOR),
-            ("⇢ torch.cat([skip, x]), and the DoubleConv are an Up", SKIP_COLOR),
+            ("↑ ConvTranspose2d 2x2, stride 2   ⇢ torch.cat([skip, x])", UP_COLOR),
+            ("Up = ↑, ⇢, then DoubleConv", UP_COLOR),
         ),
     )
     for column, lines in enumerate(columns):
