@@ -42,7 +42,7 @@ ROWS = {
     "IoU of pet, border is background": "pet_iou/border is background",
     "expected calibration error": "calibration_error",
     "the same, with a temperature fitted on validation": "calibration_error_scaled",
-    '"IoU" by the example project\'s definition': "example_definitions/iou",
+    '"IoU", close to the example project\'s definition': "example_definitions/iou",
     '"accuracy" by the example project\'s definition': "example_definitions/accuracy",
 }
 COLUMNS = {"plain": "test", "with test-time augmentation": "test_flip"}
@@ -99,14 +99,13 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
     """
     check_comparable([*records, *baselines], "dataset", "split_hash")
     head = ["network", "parameters", "input", "**mIoU** (95 % interval)", *CLASS_NAMES]
-    best = [[name, millions(runs[0]), runs] for name, runs in _best_first(records)[:3]]
-    best += [[name, "none", runs] for name, runs in _best_first(baselines)[:1]]
 
     rows = []
-    for name, parameters, runs in best:
+    for name, runs in (*_best_first(records)[:3], *_best_first(baselines)[:1]):
+        size = millions(runs[0]) if "parameters" in runs[0] else "none"
         scores = [spread(values(runs, f"test/iou/{c}")) for c in CLASS_NAMES]
-        rows.append([name, parameters, f"{runs[0]['size']} px", with_interval(runs, "test/miou")])
-        rows[-1] += scores
+        row = [name, size, f"{runs[0]['size']} px", with_interval(runs, "test/miou")]
+        rows.append(row + scores)
     return markdown(head, rows)
 
 

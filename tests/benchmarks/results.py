@@ -80,8 +80,9 @@ def protocol(load: Load) -> str:
   shorter side of at most 224 px, by way of a copy that had been squashed to squares of 512 px, with
   LANCZOS, and saved as JPEG of quality 85; the trimaps are the official ones, scaled with NEAREST.
   "Own size" below is the size of these files, not of the official ones: a score at own size can be
-  compared on this page only. At an input size up to 224 px, scores can be set beside those of
-  others on the official test list; what the copy costs or gains was not measured.
+  compared on this page only. At an input size up to 224 px, scores are of the same photographs as
+  those of others on the official test list, but of a copy that was compressed again: what that
+  changes was not measured, so read differences of a hundredth with care.
 - **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
   (`helpers.data.load_splits`){_counts(load)}. Every choice (an epoch, a learning rate, a setting)
   is made on validation. The official test list takes part in none. A run of "Final runs", "Little
@@ -105,10 +106,13 @@ def protocol(load: Load) -> str:
   mean of the probabilities for an image and for its mirror image.
 - **Spread.** Behind a mean over the seeds stands, after ±, their sample standard deviation: the
   luck of training. Intervals in brackets behind a score are 95 % bootstrap intervals over the
-  images, their ends averaged over the seeds: the choice of photographs.
+  images, for the choice of photographs, their ends averaged over the seeds: the typical interval of
+  one run. Images count as independent; where several show one animal, it is too narrow.
 - **Differences** are paired by seed. Their 95 % intervals and p-values are those of the paired
-  t-test, and p is corrected by Holm for the number of comparisons in its table. Three seeds are
-  few: an interval is wide, and one that holds 0 is no proof of no difference. One seed has none.
+  t-test; p is corrected by Holm for the number of comparisons in its table, the intervals are not:
+  judge by p. What a pair shares is the order of the batches and the augmentation (and the first
+  weights, where the networks are alike). Three seeds are few: an interval is wide, and one that
+  holds 0 is no proof of no difference. One seed has none.
   They hold for these photographs: another choice of validation photographs would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
   validation of the same short list; the trial stands beside the comparison. Elsewhere it is the one
@@ -164,10 +168,11 @@ def head_start(records: list[Record]) -> str:
     if not lines:
         return ""
     return (
-        "\n\nWhat the weights for synthetic pets save: the best validation mIoU that they lead to,"
-        " and when the run from random weights, whose schedule is longer, first has as much: "
+        "\n\nThe best validation mIoU from the weights for synthetic pets, and when the run from"
+        " random weights first has as much: "
         + "; ".join(lines)
-        + "."
+        + ". (There it is in mid-schedule, at a high rate: one that was planned to end there would"
+        " score higher, so this is more than the weights save. Their own training is not counted.)"
     )
 
 
@@ -183,7 +188,9 @@ the best of a grid of sizes.
 
 def breeds_section(records: list[Record]) -> str:
     return f"""\
-Test mIoU by breed: those that the best of the final runs is best and worst at.
+Test mIoU by breed: those that the best of the final runs is best and worst at, about 100
+photographs each. The largest and the smallest of 37 noisy numbers lie farther apart than the
+breeds do.
 
 {breeds_table(records)}"""
 
@@ -246,10 +253,10 @@ Learning rates, validation mIoU at the input size:
 
 def tried_section(records: list[Record]) -> str:
     return f"""\
-What is known to help others, one thing at a time; also what did not help here, which is not part
-of `helpers` ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the
-images' own size. With one seed, a difference of the size of the seeds' spread says nothing: see
-the tables with seeds for that size. (The moving average holds every parameter twice.)
+What is known to help others, one thing at a time; what showed no gain is not part of `helpers`
+([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
+With one seed, a difference of the size of the seeds' spread says nothing: see the tables with
+seeds for that size. (The moving average holds every parameter twice.)
 
 {comparison_table(records, "default")}"""
 

@@ -256,6 +256,7 @@ LONG = [
 RUNS = [
     pretrained(0),
     *finals(0)[:2],
+    Run("results", "default U-Net, 20 epochs", 0, f"--epochs 20 {FINAL}"),
     Run("results", "best from scratch", 0, FROM_SCRATCH),
     *finals(0)[2:],
     Run("results", "ImageNet encoder, then 256 px", 0, PRETRAINED),
