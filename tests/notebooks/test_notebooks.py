@@ -42,7 +42,7 @@ def tags(cell) -> set[str]:
 
 def lesson(notebook) -> list:
     """The cells without those of exercises and quiz, which have tests of their own."""
-    asked = re.compile(r"\*\*Exercise \d|<summary>Solution|^## (?:Exercises|Quiz)", re.M)
+    asked = re.compile(r"\*\*Exercise \d|^## (?:Exercises|Quiz)", re.M)
     return [
         cell
         for cell in notebook.cells
@@ -68,9 +68,9 @@ def test_opens_with_what_the_reader_needs_and_closes_with_what_was_learned(path)
         assert f"**{lead}**" in texts[0], lead
     assert re.search(r"about [\d.]+ (?:minutes?|seconds) on 2 CPU cores", texts[0])
     headings = [line for text in texts for line in text.splitlines() if line.startswith("## ")]
-    ending = ["## Summary", "## Exercises", "## Quiz"]
+    ending = ["## Summary", "## Exercises", "## Quiz", "## Solutions"]
     if number == "08":  # the clinic is one long exercise
-        ending.remove("## Exercises")
+        ending = ["## Summary", "## Quiz"]
     assert headings[-len(ending) :] == ending
     following = FOLDER / re.search(r"\]\(([^)]+)\)\s*$", texts[-1]).group(1)
     expected = {p.name[:2]: p for p in NOTEBOOKS}.get(
@@ -86,6 +86,22 @@ def test_each_objective_has_its_exercise(path):
     exercises = re.findall(r"\*\*Exercise (\d):", "\n".join(texts))
     assert exercises == ([] if path.name[:2] in ("00", "08") else objectives)
     assert objectives == [str(k) for k in range(1, len(objectives) + 1)]
+
+
+@every_notebook
+def test_solutions_stand_closed_at_the_end(path):
+    """Behind the quiz, one for each exercise, and nowhere else."""
+    cells = load(path).cells
+    solutions = [cell for cell in cells if "solution" in tags(cell)]
+    if path.name[:2] == "08":
+        assert not solutions
+        return
+    assert cells[-1 - len(solutions) : -1] == solutions
+    folded = r"<details><summary>Exercise \d: [^<]+</summary>\n\n.*\n\n</details>"
+    assert all(re.fullmatch(folded, cell.source, re.DOTALL) for cell in solutions[1:])
+    asked = [cell.metadata.exercise for cell in cells if "exercise" in tags(cell)]
+    if path.name[:2] != "00":
+        assert [cell.metadata.exercise for cell in solutions[1:]] == asked
 
 
 @every_notebook

@@ -24,7 +24,7 @@ from wrong_answers import WRONG
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] not in ("00", "08")]
-FOLD = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.DOTALL)
+FOLD = re.compile(r"<details><summary>Exercise .*?</summary>\s*```python\n(.*?)```", re.DOTALL)
 
 
 def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
@@ -104,12 +104,10 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def solution_of(cells: list, i: int) -> str:
-    """The folded Python below the exercise at i, or the folded code cell."""
-    if fold := FOLD.search(cells[i + 2].source):
-        return fold[1]
-    assert "solution" in tags(cells[i + 3]), f"no solution below {cells[i].source!r}"
-    return cells[i + 3].source
+def solution_of(cells: list, number: str) -> str:
+    """The folded Python of an exercise, from the section at the end."""
+    (cell,) = (c for c in cells if "solution" in tags(c) and c.metadata.get("exercise") == number)
+    return FOLD.match(cell.source)[1]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -133,7 +131,7 @@ def test_checks_tell_unanswered_wrong_and_right(path, splits, drawn):
             assert hint in said, f"{wrong}\n{said}"
             assert verdict.FOUND[number][0] == verdict.WRONG
 
-        solution = solution_of(cells, i)
+        solution = solution_of(cells, number)
         reader.run(solution)
         said = reader.run(check)
         assert said.startswith(f"Exercise {number}: right."), f"{solution}\n{said}"

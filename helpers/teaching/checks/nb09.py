@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from helpers.constants import IMAGENET_MEAN, IMAGENET_STD
+from helpers.model import DoubleConv, Up
 from helpers.networks.pretrained import PretrainedUNet
 from helpers.teaching.checks.nb03 import build, parameters, same_shape, same_values
 from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse, tensor
@@ -179,3 +180,57 @@ def or_none(function: Callable, *curves: dict[int, float]) -> Any:
     """What an answer returns; None is one, too."""
     result = function(*map(dict, curves))
     return result if result is None else ask(lambda: result)
+
+
+# What the notebook goes on with where an answer has not passed. Its solutions are the same.
+
+
+def our_renormalize(images: Tensor) -> Tensor:
+    """From this package's normalization to mean 0.5 and standard deviation 0.5, (N, 3, H, W)."""
+    mean, std = (part.to(images.device) for part in statistics())
+    return (images * std + mean - 0.5) / 0.5
+
+
+class OurEncoderUNet(nn.Module):
+    """A decoder on an encoder of timm: (N, 3, H, W) -> (N, num_classes, H, W)."""
+
+    def __init__(
+        self, encoder: Any, channels: tuple[int, ...] = (128, 64, 32, 32, 16), num_classes: int = 3
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        *skips, last = encoder.feature_info.channels()
+        pairs = zip(skips[::-1], channels, strict=False)
+        self.lateral = nn.ModuleList(nn.Conv2d(a, b, kernel_size=1) for a, b in pairs)
+        self.stem = DoubleConv(3, channels[-1])
+        pairs = zip([last, *channels], channels, strict=False)
+        self.ups = nn.ModuleList(Up(a, b) for a, b in pairs)
+        self.head = nn.Conv2d(channels[-1], num_classes, kernel_size=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        *features, x = self.encoder(our_renormalize(images))
+        skips = [layer(f) for layer, f in zip(self.lateral, features[::-1], strict=True)]
+        for up, skip in zip(self.ups, [*skips, self.stem(images)], strict=True):
+            x = up(x, skip)
+        return self.head(x)
+
+
+def our_parameter_groups(model: nn.Module, rate: float, fraction: float) -> list[dict[str, Any]]:
+    """What is trained, in two groups: the encoder's with a fraction of the rate."""
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    encoder = [p for name, p in trained if name.startswith("encoder.")]
+    others = [p for name, p in trained if not name.startswith("encoder.")]
+    return [{"params": others, "lr": rate}, {"params": encoder, "lr": fraction * rate}]
+
+
+class OurFrozenUNet(OurEncoderUNet):
+    """The same with an encoder that stays as it is, whatever is called."""
+
+    def __init__(self, encoder: Any, **options: Any) -> None:
+        super().__init__(encoder, **options)
+        self.encoder.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "OurFrozenUNet":
+        super().train(mode)
+        self.encoder.eval()
+        return self
