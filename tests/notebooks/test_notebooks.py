@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -48,6 +49,7 @@ def lesson(notebook) -> list:
         for cell in notebook.cells
         if not tags(cell) & {"exercise", "check", "solution", "quiz"}
         and not (cell.cell_type == "markdown" and asked.search(cell.source))
+        and ".or_ours(" not in cell.source  # an exercise's answer, or ours
     ]
 
 
@@ -102,6 +104,17 @@ def test_solutions_stand_closed_at_the_end(path):
     asked = [cell.metadata.exercise for cell in cells if "exercise" in tags(cell)]
     if path.name[:2] != "00":
         assert [cell.metadata.exercise for cell in solutions[1:]] == asked
+
+
+@every_notebook
+def test_exercises_say_what_they_ask_for_and_help_a_blank_start(path):
+    """Difficulty, importance and minutes; where one is stuck, one step and then another."""
+    cells = load(path).cells
+    for before, cell in pairwise(cells):
+        if "exercise" in tags(cell):
+            kind = r"\*Difficulty [1-5] of 5, importance [1-5] of 5, \d+( to \d+)? minutes\.\*"
+            assert len(re.findall(kind, before.source)) == 1, cell.source
+            assert before.source.count("<summary>I am stuck") >= 1, cell.source
 
 
 @every_notebook
