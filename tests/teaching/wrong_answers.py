@@ -158,18 +158,18 @@ def step(*lines: str) -> str:
 
 
 WRONG = {
-    "01.1": [
+    "01.3": [
         ("miou = (test_pairs.masks == 0).double().mean().item()", "its accuracy"),
         ("miou = 0.6", "the union"),
         ("miou = 'a third'", "number"),
     ],
-    "01.2": [
+    "01.1": [
         ("to_labels = lambda trimap: torch.from_numpy(trimap).long()", "begin at 1"),
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1)", "type"),
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1).long()", "without a ValueError"),
         ("to_labels = lambda trimap: torch.from_numpy(3 - trimap).long()", "mixed up"),
     ],
-    "01.3": [
+    "01.2": [
         ("class_weights = lambda fractions: fractions", "reverse"),
         ("class_weights = lambda fractions: 1 / fractions", "scale"),
         ("class_weights = lambda fractions: 1 - fractions", "half the weight"),
@@ -180,7 +180,7 @@ WRONG = {
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
     ],
     "02.1": [("padding = 0.6", "is image"), ("padding = 0.1", "shorter one")],
-    "02.2": [
+    "02.3": [
         (
             "def random_flip(image, mask):\n"
             "    if torch.rand(1) < 0.5:\n        image = image.flip(-1)\n"
@@ -196,7 +196,7 @@ WRONG = {
         ("random_flip = lambda image, mask: (image.flip(-2), mask.flip(-2))", "Upside down"),
         ("random_flip = lambda image, mask: (image.flip(-1), mask.flip(-1))", "about half"),
     ],
-    "02.3": [
+    "02.6": [
         (dataset(length="len(self.pairs)"), "three rows"),
         (dataset(row="position"), "Which row"),
         (dataset(image="image"), "still bytes"),
@@ -206,7 +206,7 @@ WRONG = {
         (dataset(augmented="self.augment(tv_tensors.Image(image), mask)"), "the mask stays"),
         (dataset(augmented="self.augment(image.flip(1), mask.flip(0))"), "A mirrored pair"),
     ],
-    "02.4": [
+    "02.2": [
         (
             "def there_and_back(mask, size):\n"
             "    low = v2.functional.resize(mask[None], [size, size])\n"
@@ -221,7 +221,7 @@ WRONG = {
         ),
         ("there_and_back = lambda mask, size: mask", "unchanged"),
     ],
-    "02.5": [
+    "02.4": [
         (
             "def letterbox(photo, mask, size):\n"
             "    image, mask = resize_pair(photo, mask, size)\n"
@@ -235,7 +235,7 @@ WRONG = {
             "background in it",
         ),
     ],
-    "02.6": [
+    "02.5": [
         (
             "def split_by_breed(breeds, seed):\n"
             "    rows = torch.randperm(len(breeds),"
@@ -400,7 +400,7 @@ WRONG = {
             "0/0",
         ),
     ],
-    "05.3": [
+    "05.5": [
         ("accuracy = 0.9", "right channels"),
         ("accuracy = 0.7", "three wrong"),
         ("accuracy = 0.5", "fraction e"),
@@ -409,7 +409,7 @@ WRONG = {
         ("shifted_iou = lambda n: (n - 1) / n", "still covered"),
         ("shifted_iou = lambda n: n / (n + 1)", "Draw it"),
     ],
-    "05.5": [
+    "05.3": [
         ("weighted_iou = lambda matrix: class_iou(matrix).mean()", "plain mean"),
         (
             "weighted_iou = lambda matrix: (matrix.sum(dim=0) / matrix.sum() *"
@@ -417,19 +417,19 @@ WRONG = {
             "predicted",
         ),
     ],
-    "06.1": [
+    "06.3": [
         ("contribution = 0.12", "quarter"),
         ("contribution = -0.03", "sign"),
         ("contribution = 0.9", "How far"),
     ],
-    "06.2": [
+    "06.1": [
         ("error_map = lambda answers, truth: answers != truth", "ignored"),
         (
             "error_map = lambda answers, truth: (answers == truth) | (truth == IGNORE_INDEX)",
             "swapped",
         ),
     ],
-    "06.3": [
+    "06.2": [
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
         (
             "def largest_piece(answer):\n    answer[answer == 2] = 1\n    return answer",

@@ -42,7 +42,7 @@ def padding_share(guess: float) -> str:
     return "An image whose sides differ by a factor s fills 1/s of the square."
 
 
-@exercise("02.2")
+@exercise("02.3")
 def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> str:
     """A mirror for photo and mask together, in half of the calls."""
     given = torch.arange(3 * 4 * 5).reshape(3, 4, 5), torch.arange(4 * 5).reshape(4, 5)
@@ -73,7 +73,7 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
     return f"{found}, each time both parts."
 
 
-@exercise("02.3")
+@exercise("02.6")
 def dataset(kind: Callable[..., Any]) -> str:
     """A dataset class: its length, and samples as they are and augmented."""
     torch.manual_seed(0)
@@ -110,7 +110,7 @@ def dataset(kind: Callable[..., Any]) -> str:
     return "Two methods, and any loader can use it."
 
 
-@exercise("02.4")
+@exercise("02.2")
 def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     """A mask made small and large again."""
     mask = torch.zeros(50, 70, dtype=torch.uint8)
@@ -135,7 +135,7 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     return "Score it against the original, and you have the ceiling of an input size."
 
 
-@exercise("02.5")
+@exercise("02.4")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
     """A photo and its mask in a square, without distortion."""
     for width, height in ((60, 40), (30, 64)):
@@ -165,7 +165,7 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
     return "Shapes stay true, and the padding is ignored."
 
 
-@exercise("02.6")
+@exercise("02.5")
 def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
     """A stratified split: training and validation rows."""
     order = torch.randperm(80, generator=torch.Generator().manual_seed(0))

@@ -53,7 +53,7 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     return "True classes in rows, ignored pixels left out."
 
 
-@exercise("05.3")
+@exercise("05.5")
 def pixel_accuracy(guess: float) -> str:
     """Pixel accuracy from an accuracy over one-hot channels."""
     slips = {
@@ -81,7 +81,7 @@ def shifted_iou(function: Callable[[int], float]) -> str:
     return "2 px wide: 0.33. 32 px wide: 0.94. One pixel is not the same everywhere."
 
 
-@exercise("05.5")
+@exercise("05.3")
 def weighted_iou(function: Callable[[Tensor], float]) -> str:
     """The IoUs of the classes, each weighted by its fraction of the true pixels."""
     matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 20]])

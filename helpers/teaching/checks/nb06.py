@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-@exercise("06.1")
+@exercise("06.3")
 def calibration_part(guess: float) -> str:
     """One bin's part of the expected calibration error."""
     slips = {
@@ -21,7 +21,7 @@ def calibration_part(guess: float) -> str:
     return "A bin's distance counts by the fraction of pixels that fall into it."
 
 
-@exercise("06.2")
+@exercise("06.1")
 def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     """Where predictions are wrong, bool (N, H, W)."""
     target = torch.tensor([[[0, 1, 2, IGNORE_INDEX], [0, 0, 1, 1]]])
@@ -37,7 +37,7 @@ def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     return "Errors only, and none where there is no label."
 
 
-@exercise("06.3")
+@exercise("06.2")
 def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
     """A prediction of which only the largest connected pet (with its border) is left."""
     given = torch.ones(12, 16, dtype=torch.int64)
