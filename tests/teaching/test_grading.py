@@ -32,8 +32,8 @@ def official(tmp_path) -> Path:
     """A folder with a notebook 05 of five exercises and nothing else, so that a test is short."""
     imports = "import torch\nfrom helpers.teaching.checks import nb05 as check"
     cells = [new_markdown_cell("# 05. Measure"), cell(imports)]
-    names = ["class_iou", "confusion", "accuracy", "shifted_iou", "weighted_iou"]
-    checks = ["class_iou", "confusion", "pixel_accuracy", "shifted_iou", "weighted_iou"]
+    names = ["class_iou", "confusion", "weighted_iou", "shifted_iou", "accuracy"]
+    checks = ["class_iou", "confusion", "weighted_iou", "shifted_iou", "pixel_accuracy"]
     for k, (name, check) in enumerate(zip(names, checks, strict=True), start=1):
         cells.append(cell(f"{name} = ...", f"05.{k}", "exercise"))
         cells.append(cell(f"check.{check}({name})", f"05.{k}", "check"))
@@ -66,7 +66,8 @@ def states(results: list[Result]) -> list[str]:
 @pytest.mark.slow
 def test_says_what_became_of_each_answer(student, official, tmp_path, capsys, monkeypatch):
     """One right, one endless, one wrong, one whose check was rebound, and one deleted."""
-    for k, source in enumerate([RIGHT_IOU, ENDLESS, "accuracy = 0.9", FORGED], start=1):
+    plain = "weighted_iou = lambda matrix: class_iou(matrix).mean()"
+    for k, source in enumerate([RIGHT_IOU, ENDLESS, plain, FORGED], start=1):
         answer(student, k).source = source
     del student.cells[10:]
     (tmp_path / "students").mkdir()
@@ -77,7 +78,7 @@ def test_says_what_became_of_each_answer(student, official, tmp_path, capsys, mo
 
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].endswith("1 of 5 right")
-    expected = [(RIGHT, ""), (WRONG, "time limit"), (WRONG, "right channels"), (WRONG, "nothing")]
+    expected = [(RIGHT, ""), (WRONG, "time limit"), (WRONG, "plain mean"), (WRONG, "nothing")]
     for k, (line, (state, text)) in enumerate(
         zip(lines, [*expected, (MISSING, "")], strict=False), start=1
     ):
@@ -94,11 +95,13 @@ def test_cells_added_around_an_answer_are_tolerated_and_a_printed_line_is_no_ver
     # Right, though a line and a cell below it fail, a comment in one check, and one deleted.
     answer(student, 1).source = f"{RIGHT_IOU}\nprint(class_iou(what_a_long_cell_made))"
     answer(student, 2).source = 'print("Exercise 05.2: right.")\nconfusion = lambda *answers: 0'
-    answer(student, 3).source = "accuracy = from_elsewhere()"
+    answer(student, 3).source = "weighted_iou = from_elsewhere"
     answer(student, 4).source = "shifted_iou = 1 / 0"
     student.cells[3].source = "# my check\n" + student.cells[3].source
     del student.cells[7]
-    student.cells.insert(6, cell("def from_elsewhere():\n    return 0.85"))  # above exercise 3
+    fractions = "matrix.sum(dim=1) / matrix.sum()"
+    helper = f"def from_elsewhere(matrix):\n    return ({fractions} * class_iou(matrix)).sum()"
+    student.cells.insert(6, cell(helper))  # above exercise 3
     student.cells.insert(3, cell("print(class_iou(torch.eye(3)))\nnot_there"))  # below exercise 1
 
     results = graded(student, official)
