@@ -165,7 +165,9 @@ def test_what_other_weights_save_is_told_by_epochs(trained):
     random = run(trained, "default U-Net", history__val_miou=[0.1, 0.4, 0.3, 0.5])
     begun = run(trained, "default U-Net from synthetic pets", history__val_miou=[0.2, 0.35])
     better = run(begun, "default U-Net from synthetic pets", history__val_miou=[0.6])
-    assert "seed 0: 0.350 after 2 epochs, in epoch 2 of 4. (There" in head_start([random, begun])
+    told = head_start([random, begun])
+    assert "seed 0: 0.350 after 2 epochs, in epoch 2 of 4. (There" in told
+    assert told.endswith("Their own training is not counted.)")
     assert "0.600 after 1 epochs, in none of 4 epochs. (There" in head_start([random, better])
     assert head_start([random]) == ""
 

@@ -77,7 +77,7 @@ def test_two_processes_are_one_where_nothing_depends_on_the_part_of_a_batch(fold
     """
     monkeypatch.syspath_prepend(folder)
     flags = "--network frozen:Frozen --loss ce --augment none --epochs 40 --seed 5 --limit 44"
-    flags += " --learning-rate 1e-3"  # a higher one leaves a plateau, where rounding grows
+    flags += " --learning-rate 3e-4"  # a higher one leaves a plateau, where rounding grows
     one, weights = alone(folder, "one", flags)
 
     process = start(folder, "two", flags)
@@ -97,8 +97,8 @@ def test_two_processes_are_one_where_nothing_depends_on_the_part_of_a_batch(fold
         assert one[key] == pytest.approx(two[key], rel=1e-3), key  # records have 4 digits
     assert one["val_miou"] == pytest.approx(two["val_miou"], abs=5e-3)
     assert one["train_loss"][-1] < one["train_loss"][0]
-    for key, value in weights.items():  # Adam makes steps of what is rounding in a gradient of 0
-        torch.testing.assert_close(others[key], value, rtol=0.01, atol=0.03)
+    for key, value in weights.items():
+        torch.testing.assert_close(others[key], value, rtol=0.01, atol=0.005)
 
     # The first process alone writes and speaks.
     names = {path.name for path in (folder / "two").iterdir()}
