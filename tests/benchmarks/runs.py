@@ -131,7 +131,7 @@ def each(study: str, seeds: Sequence[int], flags: dict[str, str], **options: Any
 def compared(
     study: str,
     arms: dict[str, str],
-    flags: str = "",
+    trial: str = "",
     final: str = "",
     minutes: tuple[float, float] = (0, 0),
     once: Sequence[str] = (),
@@ -139,17 +139,16 @@ def compared(
     """Each arm with every rate, then three seeds with its best (one, for those named in `once`).
 
     Args:
-        flags: of every run.
-        final: more flags, of the runs after the trials.
-        minutes: of a trial, and of a run after it; 0 where the flags give the epochs.
+        trial, final: the flags of a trial, and of a run after it.
+        minutes: likewise; 0 where the flags give the epochs.
     """
     trials = [
-        Run(f"{study}-rates", f"{name}, {rate}", 0, f"{flags} {own} --learning-rate {rate}")
+        Run(f"{study}-rates", f"{name}, {rate}", 0, f"{trial} {own} --learning-rate {rate}")
         for name, own in arms.items()
         for rate in RATES
     ]
     runs = [
-        Run(study, name, seed, f"{flags} {own} {final}", rates=f"{study}-rates")
+        Run(study, name, seed, f"{final} {own}", rates=f"{study}-rates")
         for seed in (1, 2, 3)
         for name, own in arms.items()
         if seed == 1 or name not in once
@@ -218,7 +217,6 @@ ARMS = {
     "no augmentation": "--augment none",
     "64 px": "--size 64",
     "from synthetic pets": "--weights synthetic",
-    "ImageNet encoder": f"{IMAGENET} --encoder-rate 0.3",
 }
 
 # Larger input at the end: the shipped weights, which are seed 0 of two final runs, go on with it.
@@ -262,7 +260,7 @@ RUNS = [
     Run("results", "ImageNet encoder, then 256 px", 0, PRETRAINED),
     *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
     *each("tried", (0,), TRIED, always="--epochs 15"),
-    *compared("ablation", ARMS, "--epochs 5"),
+    *compared("ablation", ARMS, "--epochs 2", "--epochs 5"),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
     *finals(1),
     *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
