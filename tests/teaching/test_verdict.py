@@ -72,3 +72,23 @@ def test_numbers_and_closeness():
         number(True)
     nan = torch.tensor([float("nan"), 1.0])
     assert close(nan, nan) and not close(nan, torch.ones(2)) and not close(torch.ones(2), 1.0)
+
+
+def test_checks_draw_other_inputs_each_time_or_those_of_a_seed(monkeypatch):
+    drawn = []
+
+    @exercise("99.3")
+    def lottery(answer) -> str:
+        drawn.append(torch.rand(8).tolist())
+        return ""
+
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    for seed in (None, None, 7, 7, 8):
+        monkeypatch.setattr(verdict, "SEED", seed)
+        lottery(0)
+    assert torch.equal(torch.rand(1), expected)  # the reader's own numbers are as they were
+    assert drawn[2] == drawn[3]
+    assert len({tuple(numbers) for numbers in drawn}) == 4
+    verdict.FOUND.pop("99.3")

@@ -14,6 +14,9 @@ RIGHT, WRONG, UNANSWERED = "right", "not yet", "not answered yet"
 # By exercise, what its check found last: a state and a text. The grader reads this.
 FOUND: dict[str, tuple[str, str]] = {}
 
+# Of the numbers that checks draw as inputs; None: others in each call. The grader sets it.
+SEED: int | None = None
+
 
 class Hint(Exception):
     """A wrong answer; the message is its likely cause."""
@@ -30,6 +33,9 @@ class Check:
     not yet. HINT" or "Exercise NUMBER: not answered yet." An answer's own exception counts as "not
     yet", with its message. A right function or class is kept for later notebooks, see mine.py.
 
+    Checks draw their inputs with torch's global generator, here under `SEED`, so that no answer can
+    be right by heart; the reader's own random numbers go on as if nothing had been drawn.
+
     Args:
         number: of the exercise, such as "03.1".
         find: raises `Hint` for a wrong answer.
@@ -45,7 +51,9 @@ class Check:
         try:
             if any(answer is ... for answer in answers):
                 raise Unanswered
-            text = self.find(*answers)
+            with torch.random.fork_rng(devices=[]):
+                torch.seed() if SEED is None else torch.manual_seed(SEED)
+                text = self.find(*answers)
             state = RIGHT
         except Unanswered:
             state = UNANSWERED
