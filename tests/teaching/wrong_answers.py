@@ -26,6 +26,23 @@ def train_epoch(model, optimizer, loader, step):
     return {result}
 """
 
+ANIMALS = """
+def split_by_animal(animals, seed):
+    numbers = animals.unique()
+    numbers = numbers[torch.randperm(len(numbers), generator=torch.Generator().manual_seed(seed))]
+    held = torch.isin(animals, {})
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+"""
+UNSEEDED = """
+def split_by_animal(animals, seed):
+    numbers = animals.unique()
+    held = torch.zeros(len(animals), dtype=torch.bool)
+    for animal in numbers[torch.randperm(len(numbers))]:
+        if held.sum() < len(animals) / 4:
+            held |= animals == animal
+    return (~held).nonzero().flatten(), held.nonzero().flatten()
+"""
+
 DOUBLE_CONV = """
 class DoubleConv(nn.Sequential):
     def __init__(self, a, b):
@@ -40,6 +57,28 @@ class Up(nn.Module):
 
     def forward(self, x, skip):
         return {}
+"""
+ADDITIVE = "saved_parameters = lambda base, depth: 0\n" + UP.replace("class Up", "class AdditiveUp")
+MEANS = "x.mean(dim=(2, 3), keepdim=True).expand_as(x)"
+FIELD = """
+def receptive_field(depth, kernel, position):
+    reach, low, high = {}, position, position
+    for _ in range(depth):
+        low, high = (low - reach) // 2, (high + reach) // 2
+    low, high = low - reach, high + reach
+    for _ in range(depth):
+        low, high = 2 * low - reach, 2 * high + 1 + reach
+    return low, high
+"""
+WITHOUT = """
+def without_skip(network, images, level):
+    x, skips = network.stem(images), []
+    for number, down in enumerate(network.downs):
+        skips.append({} if {} else x)
+        x = down(x)
+    for up in network.ups:
+        x = up(x, skips.pop())
+    return network.head(x)
 """
 UNET = """
 class UNet(nn.Module):
@@ -73,6 +112,9 @@ def accumulated_step(model, optimizer, images, masks, parts):
         loss = F.cross_entropy(model(some_images), some_masks, ignore_index=IGNORE_INDEX)
         {}
 """
+HALF = "t.ppf(0.975, n - 1) * stdev(d) / n**0.5"
+DIFFER = "runs[i][setting] != runs[j][setting]"
+RECALL = "hits / planted.sum()"
 RENORMALIZE = """
 def renormalize(images):
     mean, std = (torch.tensor(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
@@ -126,6 +168,20 @@ def double_conv(bias: bool, norm: bool, padding: int, last: str = ", nn.ReLU()")
     return DOUBLE_CONV.format(f"{conv('a')}, nn.ReLU(), {conv('b')}{last}")
 
 
+def count(formula: str) -> str:
+    """The right block, with a formula for the parameters that it saves."""
+    block = ADDITIVE.format("out_channels", "self.conv(self.up(x) + skip)")
+    return block.replace("base, depth: 0", f"base, depth: {formula}")
+
+
+def field(reach: str) -> str:
+    return FIELD.format(reach)
+
+
+def without(kept: str, where: str = "number == level") -> str:
+    return WITHOUT.format(kept, where)
+
+
 def unet(classes: str = "num_classes", which: str = "", end: str = "self.head(x)") -> str:
     return UNET.format(classes=classes, which=which, end=end)
 
@@ -134,6 +190,47 @@ def encoder_unet(**changed: str) -> str:
     parts = {"list": "nn.ModuleList", "kernel": "1", "images": "renormalize(images)"}
     parts |= {"stem": "given", "end": "self.head(x)"}
     return ENCODER_UNET.format(**parts | changed)
+
+
+def interval(gap: str, tail: float = 0.025, means: str = "means", ends: str = "low, high") -> str:
+    return f"""
+def overconfidence(confidence, right, generator, times):
+    gap = confidence.mean(dim=(1, 2)) - right.float().mean(dim=(1, 2))
+    gap = {gap}
+    means = gap[torch.randint(len(gap), (times, len(gap)), generator=generator)].mean(dim=1)
+    pixels = (confidence - right.float()).flatten()
+    of_pixels = gap.mean() + torch.randn(times) * pixels.std() / len(pixels) ** 0.5
+    low, high = {means}.quantile({tail}), {means}.quantile(1 - {tail})
+    return gap.mean(), {ends}
+"""
+
+
+def hunt(recall: str, chance: str = "looked / len(loss)", most: str = "True") -> str:
+    return f"""
+def found_errors(loss, planted, looked):
+    hits = planted[loss.argsort(descending={most})[:looked]].sum()
+    return {recall}, {chance}
+"""
+
+
+def paired(effect: str = "mean(d)", half: str = HALF) -> str:
+    return f"""
+from statistics import stdev
+from scipy.stats import t
+def paired_effect(scores, baseline):
+    d = [scores[s] - baseline[s] for s in scores.keys() & baseline.keys()]
+    n, effect = len(d), {effect}
+    return effect, effect - {half}, effect + {half}
+"""
+
+
+def pairs(which: str) -> str:
+    return f"""
+from itertools import combinations
+def fair_pairs(runs, setting):
+    free = {{setting: None, "miou": None}}
+    return [(i, j) for i, j in combinations(range(len(runs)), 2) if {which}]
+"""
 
 
 def frozen(init: str, train: str) -> str:
@@ -159,9 +256,9 @@ def step(*lines: str) -> str:
 
 WRONG = {
     "01.3": [
-        ("miou = (test_pairs.masks == 0).double().mean().item()", "its accuracy"),
-        ("miou = 0.6", "the union"),
-        ("miou = 'a third'", "number"),
+        ("all_pet_miou = lambda fractions: fractions[0]", "accuracy"),
+        ("all_pet_miou = lambda fractions: 1.0", "Do they count"),
+        ("all_pet_miou = lambda fractions: fractions[0] / 2", "what is the intersection"),
     ],
     "01.1": [
         ("to_labels = lambda trimap: torch.from_numpy(trimap).long()", "begin at 1"),
@@ -179,7 +276,12 @@ WRONG = {
         ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
     ],
-    "02.1": [("padding = 0.6", "is image"), ("padding = 0.1", "shorter one")],
+    "02.1": [
+        ("padding_share = lambda w, h, size: min(w, h) / max(w, h)", "which is image"),
+        ("padding_share = lambda w, h, size: 1 - max(w, h) / min(w, h)", "negative"),
+        ("padding_share = lambda w, h, size: 1 - w * h / size**2", "How long is the shorter"),
+        ("padding_share = lambda w, h, size: 0.4", "How long is the shorter"),
+    ],
     "02.3": [
         (
             "def random_flip(image, mask):\n"
@@ -237,23 +339,26 @@ WRONG = {
     ],
     "02.5": [
         (
-            "def split_by_breed(breeds, seed):\n"
-            "    rows = torch.randperm(len(breeds),"
+            "def split_by_animal(animals, seed):\n"
+            "    rows = torch.randperm(len(animals),"
             " generator=torch.Generator().manual_seed(seed))\n"
             "    return rows[len(rows) // 4 :], rows[: len(rows) // 4]",
-            "Of a breed",
+            "photographs in both parts",
         ),
         (
-            "def split_by_breed(breeds, seed):\n    rows = torch.arange(len(breeds))\n    return"
-            " rows, rows[::4]",
-            "in both",
+            "def split_by_animal(animals, seed):\n    rows = torch.arange(len(animals))\n"
+            "    return rows, rows[::4]",
+            "rows are in both",
         ),
         (
-            "def split_by_breed(breeds, seed):\n"
-            "    rows = torch.arange(len(breeds))\n"
+            "def split_by_animal(animals, seed):\n    rows = torch.arange(len(animals))\n"
             "    return rows[: len(rows) // 2], rows[-len(rows) // 4 :]",
             "in neither",
         ),
+        (ANIMALS.format("numbers[: len(numbers) // 10]"), "a quarter of the photographs"),
+        (ANIMALS.format("numbers[: len(numbers) // 4 * 2]"), "a quarter of the photographs"),
+        (UNSEEDED, "same seed gave two"),
+        (UNSEEDED.replace("torch.randperm(len(numbers))", "slice(None)"), "Another seed"),
     ],
     "03.1": [
         (double_conv(bias=True, norm=True, padding=1), "bias"),
@@ -269,21 +374,13 @@ WRONG = {
     ],
     "03.2": [
         (
-            "class Down(nn.Sequential):\n    def __init__(self, a, b):\n"
-            "        super().__init__(DoubleConv(a, b), nn.MaxPool2d(2))",
-            "values are not",
-        ),
-        ("class Down(DoubleConv): pass", "halves"),
-    ],
-    "03.3": [
-        (
             UP.format("2 * out_channels", "self.conv(torch.cat([self.up(x), skip], dim=1))"),
             "which comes first",
         ),
         (UP.format("out_channels", "self.conv(self.up(x) + skip)"), "Were they added"),
         (UP.format("out_channels", "self.conv(self.up(x))"), "does not depend on the skip"),
     ],
-    "03.4": [
+    "03.3": [
         (unet(which="0"), "RuntimeError"),
         (unet(end="self.head(x).softmax(dim=1)"), "logits"),
         (unet(end="self.head(x).relu()"), "ReLU"),
@@ -291,20 +388,37 @@ WRONG = {
         (unet(end="x"), "channels is 16"),
         (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
     ],
+    "03.4": [
+        (field("kernel // 2"), "two convolutions"),
+        (field("2 * kernel"), "one pixel to each side"),
+        (field("2"), "still 3 everywhere"),
+        (field("kernel"), "For depth"),
+        ("receptive_field = lambda depth, kernel, position: 5", "two things"),
+    ],
     "03.5": [
+        (without("x"), "No skip was replaced"),
+        (without("torch.zeros_like(x)"), "zero"),
+        (without("x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x)"), "each has its own"),
+        (without("x.mean(dim=(0, 2, 3), keepdim=True).expand_as(x)"), "another"),
+        (without(MEANS, "True"), "All skips"),
+        (without(MEANS, "number == len(network.downs) - 1 - level"), "Another level"),
+        (without("x.mean(dim=2, keepdim=True).expand_as(x)"), "Not the logits"),
         (
-            UP.replace("class Up", "class AdditiveUp").format(
-                "out_channels", "self.conv(self.up(x))"
-            ),
-            "depend",
+            without(MEANS).replace("x, skips =", "network.head.bias.data += 1\n    x, skips ="),
+            "hook",
         ),
-        ("class AdditiveUp(Up): pass", "as many parameters"),
+    ],
+    "03.6": [
+        (ADDITIVE.format("out_channels", "self.conv(self.up(x))"), "depend"),
         (
-            UP.replace("class Up", "class AdditiveUp").format(
-                "out_channels", "self.conv(self.up(x) * skip)"
-            ),
-            "plus",
+            "saved_parameters = lambda base, depth: 0\nclass AdditiveUp(Up): pass",
+            "as many parameters",
         ),
+        (ADDITIVE.format("out_channels", "self.conv(self.up(x) * skip)"), "plus"),
+        (count("9 * base**2"), "one step up"),
+        (count("sum((base * 2**i) ** 2 for i in range(depth))"), "how large is a window"),
+        (count("sum(9 * (base * 2**i) ** 2 for i in range(depth + 1))"), "bottleneck has no step"),
+        (count("4608"), "The block is right"),
     ],
     "04.2": [
         (epoch(mode=""), "eval() mode"),
@@ -341,17 +455,27 @@ WRONG = {
         (step(LOSS).replace("return loss.item()", "pass"), "None"),
     ],
     "04.3": [
-        (
-            "best_epoch = lambda history: history['val_loss'].index(min(history['val_loss'])) + 1",
-            "validation loss",
-        ),
-        (
-            "best_epoch = lambda history: history['val_miou'].index(max(history['val_miou']))",
-            "from 0",
-        ),
-        ("best_epoch = lambda history: len(history['val_miou'])", "last epoch"),
+        ('order = "DFHBCEAG"', "multiplied by the scale"),
+        ('order = "DFHBEACG"', "before they are clipped"),
+        ('order = "DFBHECAG"', "are cleared before"),
+        ('order = "FDHBECAG"', "which line makes it"),
+        ('order = "DFHBECGA"', "scaler stops"),
+        ('order = "DFHBECA"', "G is missing"),
+        ('order = "DFHBECAGG"', "twice"),
+        ('order = "DFHBECAGZ"', "no line Z"),
+        ("order = [4, 2]", "in quotes"),
     ],
     "04.4": [
+        ('repair = {3: "for epoch in range(1, epochs + 1):"}', "the weights of epoch 6"),
+        ('repair = {8: "weights = model"}', "Your code stopped"),
+        ('repair = {8: "weights = dict(model.state_dict())"}', "the weights of epoch 6"),
+        ('repair = {10: "return scores[-1]"}', "best validation score"),
+        ('repair = {3: "for epoch in range(2):"}', "it trains 2"),
+        ('repair = {80: "pass"}', "no number from 1 to 10"),
+        ('repair = {8: "weights = ("}', "cannot read line"),
+        ("repair = 8", "dictionary"),
+    ],
+    "04.5": [
         (ACCUMULATED.format("loss.backward()") + "    optimizer.step()", "too long"),
         (ACCUMULATED.format("(loss / parts).backward()\n        optimizer.step()"), "how often"),
         (
@@ -401,9 +525,17 @@ WRONG = {
         ),
     ],
     "05.5": [
-        ("accuracy = 0.9", "right channels"),
-        ("accuracy = 0.7", "three wrong"),
-        ("accuracy = 0.5", "fraction e"),
+        ('repair = {2: "model.eval(); scores = []"}', "what is averaged"),
+        (
+            'repair = {8: "scores.append(matrix)", 9: "return class_iou(sum(scores)).mean()"}',
+            "left in",
+        ),
+        (
+            """repair = {2: "model.eval(); scores = []", 8: "scores.append(matrix)",
+            9: "return class_iou(sum(scores)).sum()"}""",
+            "not the mIoU",
+        ),
+        ('repair = {1: "def score(model):"}', "TypeError"),
     ],
     "05.4": [
         ("shifted_iou = lambda n: (n - 1) / n", "still covered"),
@@ -418,16 +550,22 @@ WRONG = {
         ),
     ],
     "06.3": [
-        ("contribution = 0.12", "quarter"),
-        ("contribution = -0.03", "sign"),
-        ("contribution = 0.9", "How far"),
+        (interval(gap="-gap"), "The sign"),
+        (interval(gap="confidence.mean(dim=(1, 2))"), "not mean confidence minus"),
+        (interval(gap="gap", tail=0.05), "90 % interval"),
+        (interval(gap="gap", tail=0.01), "Which quantiles"),
+        (interval(gap="gap", means="gap"), "single images"),
+        (interval(gap="gap", means="of_pixels"), "pixels were drawn"),
+        (interval(gap="gap", ends="high, low"), "above the high"),
+        ("overconfidence = lambda confidence, right, generator, times: 0.1", "three things"),
     ],
     "06.1": [
-        ("error_map = lambda answers, truth: answers != truth", "ignored"),
-        (
-            "error_map = lambda answers, truth: (answers == truth) | (truth == IGNORE_INDEX)",
-            "swapped",
-        ),
+        (hunt(recall="hits / looked"), "precision"),
+        (hunt(recall="hits"), "a number of masks"),
+        (hunt(recall=RECALL, most="False"), "least"),
+        (hunt(recall=RECALL, chance="planted.float().mean()"), "fraction planted"),
+        (hunt(recall=RECALL, chance="0.5"), "random tenth"),
+        (hunt(recall="0.75"), "Not the fraction"),
     ],
     "06.2": [
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
@@ -443,41 +581,22 @@ WRONG = {
             "wrong piece",
         ),
     ],
-    "06.4": [
-        (
-            "sure_and_wrong = lambda confidence, answers, truth, least: (answers !="
-            " truth).float().mean(dim=(1, 2))",
-            "all wrong pixels",
-        ),
-        (
-            "def sure_and_wrong(confidence, answers, truth, least):\n"
-            "    wrong = answers != truth\n"
-            "    return (wrong & (confidence > least)).sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))",
-            "all its pixels",
-        ),
-    ],
     "07.1": [
-        ("deviation = 0.01", "of their own"),
-        ("deviation = 0.02", "variances"),
-        ("deviation = 0", "mean difference"),
+        (paired(effect="-mean(d)"), "The sign"),
+        (paired(effect="mean(scores.values()) - mean(baseline.values())"), "different seeds"),
+        (paired(effect="max(d)"), "mean of the paired"),
+        (paired(half="1.96 * stdev(d) / n**0.5"), "Student"),
+        (paired(half="t.ppf(0.975, n - 1) * stdev(d)"), "single differences spread"),
+        (paired(half="t.ppf(0.975, n) * stdev(d) / n**0.5"), "degrees of freedom"),
+        (paired(half="t.ppf(0.95, n - 1) * stdev(d) / n**0.5"), "0.975"),
+        (paired(half="stdev(d) / n**0.5"), "its interval is not"),
+        ("paired_effect = lambda scores, baseline: 0.02", "three things"),
+        (
+            "paired_effect = lambda scores, other: mean([scores[s] - other[s] for s in scores])",
+            "KeyError",
+        ),
     ],
     "07.2": [
-        (
-            "effect_of = lambda scores, baseline, luck: (mean(baseline) - mean(scores), luck)",
-            "other way",
-        ),
-        (
-            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck *"
-            " 2**0.5)",
-            "single runs",
-        ),
-        (
-            "effect_of = lambda scores, baseline, luck: (mean(scores) - mean(baseline), luck /"
-            " len(scores) ** 0.5)",
-            "own n",
-        ),
-    ],
-    "07.3": [
         (
             "seeds_needed = lambda effect, luck: -int(-9 * (luck / effect) ** 2 // 1)",
             "Both settings",
@@ -485,15 +604,11 @@ WRONG = {
         ("seeds_needed = lambda effect, luck: 18 * (luck / effect) ** 2", "round"),
         ("seeds_needed = lambda effect, luck: 3", "too few"),
     ],
-    "07.4": [
-        (
-            "from helpers.studies.experiments import Experiment\nboth = Experiment(fraction=0.5)",
-            "augmentation",
-        ),
-        ('both = Experiment(fraction=0.5, augment="none", size=64)', "size"),
-        ('both = Experiment(fraction=0.25, augment="none")', "25%"),
-        ("both = Experiment(fraction=0.5, augment=False)", 'is augment="none"'),
-        ("both = 'half, and no augmentation'", "str"),
+    "07.3": [
+        (pairs(DIFFER), "too"),
+        (pairs("runs[i] | free == runs[j] | free"), "is the same"),
+        (pairs(f"{DIFFER} and runs[i] == runs[j]"), "leave them out"),
+        (pairs(f"{DIFFER} and runs[i]['seed'] == runs[j]['seed']"), "too"),
     ],
     "09.1": [
         (RENORMALIZE.format("(images - 0.5) / 0.5"), "normalized before"),

@@ -12,20 +12,27 @@ from torch import Tensor
 
 
 @exercise("01.3")
-def all_pet(guess: float, masks: Tensor) -> str:
-    """The mIoU of "pet everywhere"."""
-    fraction = (masks == 0).double().mean().item()
-    slips = {"That is its accuracy. What is the IoU of the other two classes?": fraction}
-    otherwise = "If all is called pet, what is the intersection with the true pet, what the union?"
-    compare(number(guess), fraction / 3, slips, otherwise, near=0.02)
-    return f"It is {fraction / 3:.3f}."
+def all_pet(function: Callable[[Tensor], float]) -> str:
+    """The mIoU of "pet everywhere", from the classes' fractions of the pixels."""
+    for _ in range(3):
+        fractions = drawn_fractions()
+        pet = fractions[0].item()
+        value = number(ask(function, fractions.clone()))
+        slips = {
+            "That is its accuracy. What is the IoU of the other two classes?": pet,
+            "Two of three classes are never predicted. Do they count in the mean?": 1,
+        }
+        otherwise = "If all is called pet, what is the intersection with the true pet, the union?"
+        compare(value, pet / 3, slips, otherwise)
+    return f"With {pet:.0%} of the pixels it is {value:.3f}."
 
 
 @exercise("01.1")
 def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
     """Class indices from a trimap, ValueError for values that are not 1, 2 or 3."""
-    trimap = np.array([[1, 2, 3], [3, 2, 1]], dtype=np.uint8)
-    labels = tensor(ask(function, trimap.copy()), (2, 3))
+    drawn = torch.cat([torch.arange(1, 4), torch.randint(1, 4, (9,))])  # each value occurs
+    trimap = drawn.reshape(3, 4).numpy().astype(np.uint8)
+    labels = tensor(ask(function, trimap.copy()), (3, 4))
     refuse(labels.min() == 1, "Your labels begin at 1; class indices begin at 0.")
     mixed_up = labels.tolist() != (trimap - 1).tolist()
     refuse(mixed_up, "The three classes are mixed up: the order stays, pet first, border last.")
@@ -46,7 +53,8 @@ def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
 @exercise("01.2")
 def class_weights(function: Callable[[Tensor], Tensor]) -> str:
     """One weight for each class, so that all count alike."""
-    for fractions in (torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.3, 0.6, 0.1])):
+    for _ in range(3):
+        fractions = drawn_fractions()
         weights = tensor(ask(function, fractions.clone()), (3,))
         wanted = 1 / (3 * fractions)
         average = (weights * fractions).sum()  # over all pixels; it should be 1
@@ -79,3 +87,9 @@ def blind_guess(guess: Tensor, pairs: Pairs) -> str:
     cause = f"It has no {' and no '.join(missing)}: IoU 0." if missing else "Is it too large?"
     refuse(mine <= mean, f"{scores} {cause}")
     return scores
+
+
+def drawn_fractions() -> Tensor:
+    """Of three classes, (3,), with none below 5 %."""
+    drawn = 0.1 + torch.rand(3)
+    return drawn / drawn.sum()

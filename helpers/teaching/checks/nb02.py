@@ -34,11 +34,20 @@ VERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @exercise("02.1")
-def padding_share(guess: float) -> str:
+def padding_share(function: Callable[[int, int, int], float]) -> str:
     """The fraction of a letterboxed square that is padding."""
-    slips = {"That is the fraction which is image.": 0.6}
-    otherwise = "Scaled, the longer side is 128 px. How long is the shorter one, and what is left?"
-    compare(number(guess), 0.4, slips, otherwise, near=1 / 128)  # in whole rows, 51 or 52
+    for _ in range(4):
+        size = int(torch.randint(64, 257, ()))
+        short, long = (int(torch.randint(*ends, ())) for ends in ((150, 300), (310, 500)))
+        width, height = (long, short) if torch.rand(()) < 0.5 else (short, long)
+        share = number(ask(function, width, height, size))
+        slips = {
+            "That is the fraction which is image.": short / long,
+            "The padding is a negative fraction: which side is the longer one?": 1 - long / short,
+        }
+        where = f"{width} x {height} px in a square of {size} px: {share:.3f}."
+        otherwise = f"{where} The longer side becomes {size} px. How long is the shorter one?"
+        compare(share, 1 - short / long, slips, otherwise, near=1 / size)  # in whole rows, or exact
     return "An image whose sides differ by a factor s fills 1/s of the square."
 
 
@@ -54,11 +63,9 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
         raise Hint("Image or mask came out neither as it was nor mirrored.")
 
     seen = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        for _ in range(200):
-            parts = ask_two(function, *(part.clone() for part in given), what="image, mask")
-            seen.append(tuple(version(*pair) for pair in zip(parts, given, strict=True)))
+    for _ in range(200):
+        parts = ask_two(function, *(part.clone() for part in given), what="image, mask")
+        seen.append(tuple(version(*pair) for pair in zip(parts, given, strict=True)))
 
     upside_down = any("upside down" in pair for pair in seen)
     refuse(upside_down, "Upside down is not left to right: which dimension is the width?")
@@ -76,7 +83,6 @@ def random_flip(function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
 @exercise("02.6")
 def dataset(kind: Callable[..., Any]) -> str:
     """A dataset class: its length, and samples as they are and augmented."""
-    torch.manual_seed(0)
     images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
     masks = torch.randint(0, 3, (6, 8, 8), dtype=torch.uint8)
     pairs, rows = Pairs("toy", tuple("abcdef"), images, masks), torch.tensor([4, 1, 2])
@@ -114,7 +120,8 @@ def dataset(kind: Callable[..., Any]) -> str:
 def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
     """A mask made small and large again."""
     mask = torch.zeros(50, 70, dtype=torch.uint8)
-    mask[10:40, 15:60], mask[15:35, 20:55] = 2, 1
+    top, left = torch.randint(0, 12, (2,)).tolist()
+    mask[top : top + 30, left : left + 45], mask[top + 5 : top + 25, left + 5 : left + 40] = 2, 1
     mask[0, 0] = IGNORE_INDEX
 
     def resized(mode: InterpolationMode) -> Tensor:
@@ -138,7 +145,8 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
 @exercise("02.4")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
     """A photo and its mask in a square, without distortion."""
-    for width, height in ((60, 40), (30, 64)):
+    for short in torch.randint(20, 45, (2,)).tolist():
+        width, height = (60, short) if short % 2 else (short, 64)
         values = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
         mask = np.zeros((height, width), dtype=np.uint8)
         mask[:, width // 2 :] = 2
@@ -166,24 +174,30 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
 
 
 @exercise("02.5")
-def split_by_breed(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
-    """A stratified split: training and validation rows."""
-    order = torch.randperm(80, generator=torch.Generator().manual_seed(0))
-    breeds = torch.arange(10).repeat_interleave(8)[order]
+def split_by_animal(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
+    """A split that keeps the photographs of each animal together."""
+    sizes = torch.randint(1, 9, (30,))
+    animals = torch.arange(30).repeat_interleave(sizes)
+    animals = 7 * animals[torch.randperm(len(animals))] + 3  # numbers need not be 0, 1, 2
+    count, seed = len(animals), int(torch.randint(1000, ()))
 
     def rows(seed: int) -> tuple[list[int], list[int]]:
-        parts = ask_two(function, breeds.clone(), seed, what="rows for training, for validation")
+        parts = ask_two(function, animals.clone(), seed, what="rows for training, for validation")
         train, val = (sorted(torch.as_tensor(part).tolist()) for part in parts)
         return train, val
 
-    for seed in (0, 1):
-        train, val = rows(seed)
-        shared, missing = set(train) & set(val), set(range(80)) - set(train) - set(val)
-        refuse(shared, f"{len(shared)} of 80 rows are in both parts: a leak.")
-        refuse(missing, f"{len(missing)} of 80 rows are in neither part.")
-        held = torch.bincount(breeds[val], minlength=10)
-        found = f"{held.min()} to {held.max()}"
-        refuse((held != 2).any(), f"Of a breed with 8 pairs, {found} are held out, in place of 2.")
-        refuse(rows(seed)[1] != val, "The same seed gave two splits: runs could not be compared.")
-    refuse(rows(0) == rows(1), "Another seed gives the same split.")
-    return "Disjoint, complete, balanced, and the same again with the same seed."
+    for s in (seed, seed + 1):
+        train, val = rows(s)
+        shared, missing = set(train) & set(val), set(range(count)) - set(train) - set(val)
+        refuse(shared, f"{len(shared)} of {count} rows are in both parts: a leak.")
+        refuse(missing, f"{len(missing)} of {count} rows are in neither part.")
+        split = set(animals[train].tolist()) & set(animals[val].tolist())
+        refuse(split, f"Of {len(split)} animals there are photographs in both parts: a leak.")
+
+        # Whole animals until the quarter is reached: more by at most one animal, less one photo.
+        found = f"{len(val)} of {count} photographs are held out"
+        few, many = len(val) < count / 4, len(val) >= count / 4 + 8
+        refuse(few or many, f"{found}. Is a quarter of the animals a quarter of the photographs?")
+        refuse(rows(s)[1] != val, "The same seed gave two splits: runs could not be compared.")
+    refuse(rows(seed) == rows(seed + 1), "Another seed gives the same split.")
+    return "No animal is known before validation asks about it."

@@ -3,7 +3,17 @@
 from collections.abc import Callable
 
 import helpers.model
-from helpers.teaching.checks.verdict import Unanswered, ask, exercise, refuse
+from helpers.teaching.checks.verdict import (
+    Unanswered,
+    ask,
+    ask_two,
+    close,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
 
 import torch
 from torch import Tensor, nn
@@ -25,16 +35,6 @@ def double_conv(block: type[nn.Module]) -> str:
 
 
 @exercise("03.2")
-def down(block: type[nn.Module]) -> str:
-    """Down: pooling and DoubleConv."""
-    mine, x = build(block, 4, 8), torch.rand(2, 4, 12, 20)
-    same_shape(ask(mine, x), (2, 8, 6, 10), "what halves height and width?")
-    cause = "does the DoubleConv see the pooled tensor? Is the largest of four kept?"
-    same_values(mine, helpers.model.Down(4, 8), (x,), cause)
-    return "Height and width are halved before anything else is computed."
-
-
-@exercise("03.3")
 def up(block: type[nn.Module]) -> str:
     """Up: a step up, the skip, and DoubleConv."""
     mine, x, skip = build_up(block)
@@ -47,7 +47,7 @@ def up(block: type[nn.Module]) -> str:
     return "What comes from below and what comes from the side are mixed by the convolutions."
 
 
-@exercise("03.4")
+@exercise("03.3")
 def unet(network: type[nn.Module]) -> str:
     """The whole network, compared with `helpers.model.UNet` on the same weights."""
     mine, images = build(network), torch.rand(2, 3, 32, 48)
@@ -72,9 +72,90 @@ def unet(network: type[nn.Module]) -> str:
     return f"It has {parameters(mine):,} parameters and gives the same logits as the helper's."
 
 
+@exercise("03.4")
+def receptive_field(function: Callable[[int, int, int], tuple[int, int]]) -> str:
+    """The first and the last pixel that a logit depends on, with kernels of any odd size."""
+
+    def walk(depth: int, reach: int, position: int) -> tuple[int, int]:
+        low = high = position
+        for _ in range(depth):
+            low, high = (low - reach) // 2, (high + reach) // 2
+        low, high = low - reach, high + reach
+        for _ in range(depth):
+            low, high = 2 * low - reach, 2 * high + 1 + reach
+        return low, high
+
+    for _ in range(6):
+        depth, position = int(torch.randint(1, 6, ())), int(torch.randint(100, 200, ()))
+        kernel = 1 + 2 * int(torch.randint(0, 4, ()))
+        answer = ask_two(function, depth, kernel, position, what="the first pixel, the last one")
+        first, last = map(number, answer)
+        right = walk(depth, kernel - 1, position)
+        case = f"depth {depth}, kernel {kernel}, position {position}"
+        hints = {
+            "A block has two convolutions.": walk(depth, kernel // 2, position),
+            "A kernel of 3 reaches one pixel to each side, not three.": (
+                walk(depth, 2 * kernel, position)
+            ),
+            "The kernel does not enter: is it still 3 everywhere?": walk(depth, 2, position),
+        }
+        slips = {hint: torch.tensor(wrong) for hint, wrong in hints.items()}
+        otherwise = f"For {case} you say {first:.0f} to {last:.0f}, not {right[0]} to {right[1]}."
+        compare(torch.tensor([first, last]), torch.tensor(right), slips, otherwise)
+    return "A kernel of 5 reaches twice as far as one of 3 at every level."
+
+
 @exercise("03.5")
-def additive_up(block: type[nn.Module]) -> str:
-    """Up with addition in place of concatenation."""
+def without_skip(function: Callable[[nn.Module, Tensor, int], Tensor]) -> str:
+    """The logits of a network of which one skip is replaced by its means."""
+    depth = int(torch.randint(2, 4, ()))
+    network = helpers.model.UNet(base_channels=4, depth=depth).eval()
+    images = torch.rand(2, 3, 32, 48)
+    images[1] *= 5  # unlike the other one
+    level = int(torch.randint(depth, ()))
+
+    def cut(replace: Callable[[Tensor], Tensor], *levels: int) -> Tensor:
+        x, skips = network.stem(images), []
+        for number_, down in enumerate(network.downs):
+            skips.append(replace(x) if number_ in levels else x)
+            x = down(x)
+        for up in network.ups:
+            x = up(x, skips.pop())
+        return network.head(x)
+
+    def mean(dims: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+        return lambda x: x.mean(dim=dims, keepdim=True).expand_as(x)
+
+    with torch.no_grad():
+        logits = network(images)
+        answer = tensor(ask(function, network, images.clone(), level), tuple(logits.shape))
+        changed = not torch.equal(network(images), logits)
+        refuse(changed, "Afterwards the network gives other logits: is a hook left in it?")
+        everywhere = tuple(range(depth))
+        slips = {
+            "No skip was replaced: these are the network's own logits.": logits,
+            "The skip is zero. Asked are its means, channel by channel.": (
+                cut(torch.zeros_like, level)
+            ),
+            "One mean for all channels: each has its own.": cut(mean((1, 2, 3)), level),
+            "The mean is over the images, too: one image must not see another.": (
+                cut(mean((0, 2, 3)), level)
+            ),
+            "All skips are replaced.": cut(mean((2, 3)), *everywhere),
+            "Another level: 0 is the stem's, at full resolution.": (
+                cut(mean((2, 3)), depth - 1 - level)
+            ),
+        }
+        right = cut(mean((2, 3)), level)
+        slips = {hint: wrong for hint, wrong in slips.items() if not close(wrong, right)}
+        otherwise = "Not the logits with the means of this one skip, and all else as it was."
+        compare(answer.detach(), right, slips, otherwise)
+    return "What the skip says on the average is still there; where it says it is gone."
+
+
+@exercise("03.6")
+def additive_up(block: type[nn.Module], count: Callable[[int, int], int]) -> str:
+    """Up with addition in place of concatenation, and how many parameters that saves."""
     mine, x, skip = build_up(block)
     saved, nothing = parameters(helpers.model.Up(8, 4)) - parameters(mine), torch.zeros_like(skip)
     refuse(not saved, "It has as many parameters as Up: twice the channels are still convolved.")
@@ -90,18 +171,30 @@ def additive_up(block: type[nn.Module]) -> str:
 
     cause = "with a skip of zeros, it should be an Up without skips"
     same_values(mine, helpers.model.Up(8, 4, skips=False), (x, nothing), cause)
-    return f"It saves {saved} of {saved + parameters(mine)} parameters."
+
+    # Without skips, the blocks have the parameters of blocks that add.
+    for _ in range(3):
+        channels, depth = (int(torch.randint(*ends, ())) for ends in ((2, 9), (2, 5)))
+        networks = (
+            helpers.model.UNet(base_channels=channels, depth=depth, skips=skips)
+            for skips in (True, False)
+        )
+        concatenating, adding = map(parameters, networks)
+        wanted, level = concatenating - adding, 9 * channels**2
+        slips = {
+            "That is one step up. There is one for each level.": level,
+            "That has one weight for each pair of channels: how large is a window?": wanted / 9,
+            "The bottleneck has no step up: there are `depth` of them.": wanted + level * 4**depth,
+            "That is what is left over, not what is saved.": adding,
+        }
+        of = f"UNet(base_channels={channels}, depth={depth}) saves {wanted:,}"
+        compare(number(ask(count, channels, depth)), wanted, slips, f"The block is right. {of}.")
+    return "The sum is as wide as one of its parts, so the first convolution has half the weights."
 
 
 def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
     """An answer's module; a class that still has dots is not answered yet."""
-    torch.manual_seed(0)
-    try:
-        module = make(*args)
-    except TypeError as error:
-        if "ellipsis" in str(error):
-            raise Unanswered from None
-        raise
+    module = make(*args)
     if any(part is ... for part in vars(module).values()):
         raise Unanswered
     empty = not list(module.parameters())

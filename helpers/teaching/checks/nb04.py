@@ -1,4 +1,4 @@
-"""Checks for notebook 04: the training step, the epoch, the choice of one, accumulation."""
+"""Checks for notebook 04: step, epoch, mixed precision, the choice of an epoch, accumulation."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from helpers.constants import IGNORE_INDEX
 from helpers.inference import memory_format
 from helpers.losses import cross_entropy
+from helpers.teaching.checks.lines import function_of, in_order, repaired
 from helpers.teaching.checks.verdict import (
+    Hint,
     Unanswered,
     ask,
     close,
@@ -114,25 +116,114 @@ def our_epoch(
     return float(np.average(losses, weights=sizes))
 
 
+# The lines of exercise 3, as the notebook lists them.
+LINES = {
+    "A": "scaler.step(optimizer)",
+    "B": "scaler.scale(loss).backward()",
+    "C": "torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)",
+    "D": "with torch.autocast(images.device.type, precision, enabled=precision is not None):\n"
+    "    logits = model(images)",
+    "E": "scaler.unscale_(optimizer)",
+    "F": "loss = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE_INDEX)",
+    "G": "scaler.update()",
+    "H": "optimizer.zero_grad()",
+}
+HEAD = "def mixed_step(model, optimizer, images, masks, precision, scaler, clip_norm=1.0):"
+OUR_ORDER = "DFHBECAG"
+
+
+def mixed_source(order: str) -> str:
+    """The step in mixed precision, with its lines in an order."""
+    return in_order(order, LINES, HEAD, "return loss.item()")
+
+
+def mixed_step(order: str) -> Callable[..., float]:
+    """The same, to be called."""
+    names = {"torch": torch, "F": nn.functional, "IGNORE_INDEX": IGNORE_INDEX}
+    return function_of(mixed_source(order), names)
+
+
 @exercise("04.3")
-def best_epoch(function: Callable[[dict[str, list[float]]], int]) -> str:
-    """The epoch with the best validation mIoU, counted from 1."""
-    history = {
-        "train_loss": [1.0, 0.8, 0.6, 0.5, 0.3],
-        "val_loss": [1.1, 0.7, 0.9, 1.0, 1.2],
-        "val_miou": [0.30, 0.50, 0.55, 0.60, 0.58],
-    }
-    slips = {
-        "Lists count from 0, epochs from 1.": 3,
-        "That epoch has the lowest validation loss. Kept is the best validation mIoU.": 2,
-        "That is the last epoch, or the one with the lowest training loss.": 5,
-    }
-    otherwise = "That is not the epoch with the best validation mIoU."
-    compare(number(ask(function, copy.deepcopy(history))), 4, slips, otherwise)
-    return "It is chosen by validation, and nothing else."
+def mixed_order(order: str) -> str:
+    """The order of the lines, by what the step does to the weights."""
+    step = mixed_step(order)
+    model, images, masks = toy()
+    mine, theirs = copy.deepcopy(model), copy.deepcopy(model)
+    optimizer, own = (torch.optim.SGD(network.parameters(), 0.5) for network in (mine, theirs))
+    scaler, clip_norm = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2), 0.1
+
+    def after(first: str, second: str) -> bool:
+        return order.upper().index(first) > order.upper().index(second)
+
+    for _ in range(3):  # the scale doubles after the second step
+        try:
+            step(mine, optimizer, images, masks, None, scaler, clip_norm)
+        except UnboundLocalError as error:
+            raise Hint(f"{error}: which line makes it?") from None
+        except (RuntimeError, AssertionError) as error:
+            cleared = after("H", "B") and after("A", "H")
+            refuse(cleared, "The gradients are cleared before the step could use them.")
+            raise Hint(f"The scaler stops with: {error}") from None
+        own.zero_grad()
+        cross_entropy(theirs(images), masks).backward()
+        nn.utils.clip_grad_norm_(theirs.parameters(), clip_norm)
+        own.step()
+
+    got, wanted = moved(mine, model), moved(theirs, model)
+    scaled = (
+        "Gradients are clipped while they are still multiplied by the scale: all are too small."
+    )
+    refuse(not close(got, wanted) and after("E", "C"), scaled)
+    refuse(not close(got, wanted) and after("C", "A"), "The weights move before they are clipped.")
+    refuse(not close(got, wanted), "Not the steps that clipped gradients would make.")
+    return "Scale, backward, unscale, clip, step, update."
+
+
+# The program of exercise 4: it trains, chooses, and gives back something else.
+FAULTY = """\
+def train_and_choose(model, epochs, train_epoch, validate):
+    best, scores = -1.0, []
+    for epoch in range(epochs):
+        train_epoch(model)
+        scores.append(validate(model))
+        if scores[-1] > best:
+            best = scores[-1]
+            weights = model.state_dict()
+    model.load_state_dict(weights)
+    return best"""
 
 
 @exercise("04.4")
+def repaired_choice(repair: dict[int, str]) -> str:
+    """Training that ends with the weights of the best epoch, from a program that did not."""
+    names = {"copy": copy, "torch": torch}
+    train_and_choose = function_of(repaired(FAULTY, repair), names)
+
+    for _ in range(3):
+        scores = torch.rand(6).mul(0.8).tolist()
+        best = 1 + int(np.argmax(scores[:-1]))
+        scores[-1] = scores[best - 1] / 2  # so that the last epoch is not the best one
+        model, epochs = nn.Linear(2, 2), 0
+
+        def train_epoch(network: nn.Module) -> None:
+            nonlocal epochs
+            epochs += 1
+            for p in network.parameters():
+                p.data.fill_(float(epochs))
+
+        def validate(network: nn.Module) -> float:
+            return scores[int(next(network.parameters())[0].max()) - 1]  # noqa: B023
+
+        result = number(train_and_choose(model, len(scores), train_epoch, validate))
+        refuse(epochs != len(scores), f"Of {len(scores)} epochs it trains {epochs}.")
+        compare(result, scores[best - 1], {}, "It does not return the best validation score.")
+        holds = next(model.parameters()).max().item()
+        wrong = f"The best epoch was {best}; at the end the network has the weights of epoch"
+        refuse(holds != best, f"{wrong} {holds:.0f}. What does the name `weights` refer to?")
+    return "state_dict() gives the tensors themselves, and training goes on to change them."
+
+
+@exercise("04.5")
 def accumulated_step(
     step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, int], object],
 ) -> str:
@@ -180,10 +271,9 @@ def moved(network: nn.Module, start: nn.Module) -> Tensor:
 
 def toy() -> tuple[nn.Module, Tensor, Tensor]:
     """A tiny network without normalization, eight images, and masks with some ignored pixels."""
-    generator = torch.Generator().manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 1))
     for p in model.parameters():
-        p.data = torch.randn(p.shape, generator=generator) / 2
-    masks = torch.randint(3, (8, 6, 6), generator=generator)
+        p.data = torch.randn(p.shape) / 2
+    masks = torch.randint(3, (8, 6, 6))
     masks[:, 0] = IGNORE_INDEX
-    return model, torch.randn(8, 3, 6, 6, generator=generator), masks
+    return model, torch.randn(8, 3, 6, 6), masks

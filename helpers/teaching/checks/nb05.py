@@ -1,19 +1,22 @@
 """Checks for notebook 05: confusion matrix, IoU, Dice, accuracy."""
 
+import copy
 from collections.abc import Callable
 
 from helpers.constants import IGNORE_INDEX
 from helpers.metrics import ConfusionMatrix, iou
+from helpers.teaching.checks.lines import function_of, repaired
 from helpers.teaching.checks.verdict import ask, close, compare, exercise, number, refuse, tensor
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @exercise("05.1")
 def class_iou(function: Callable[[Tensor], Tensor]) -> str:
     """The IoU of each class from a confusion matrix, NaN where a class is absent."""
-    matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 0]])
+    matrix = torch.randint(1, 40, (3, 3)) + torch.diag(torch.randint(20, 200, (3,)))
+    matrix[2, 2] = 0  # a class that is never right
     values = tensor(ask(function, matrix.clone()), (3,))
     right, true, predicted = matrix.diag(), matrix.sum(dim=1), matrix.sum(dim=0)
     areas = true + predicted
@@ -35,9 +38,8 @@ def class_iou(function: Callable[[Tensor], Tensor]) -> str:
 @exercise("05.2")
 def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     """A confusion matrix, int64 (C, C), rows = target; 255 in the target does not count."""
-    generator = torch.Generator().manual_seed(0)
-    target = torch.randint(3, (4, 9, 9), generator=generator)
-    keep = torch.rand(target.shape, generator=generator) < 0.6
+    target = torch.randint(3, (4, 9, 9))
+    keep = torch.rand(target.shape) < 0.6
     prediction = target.where(keep, (target + 1) % 3)
 
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix  # class 3 never occurs
@@ -53,22 +55,59 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     return "True classes in rows, ignored pixels left out."
 
 
+# The program of exercise 5, with two faults.
+FAULTY = """\
+def score(model, loader):
+    scores = []
+    with torch.no_grad():
+        for images, masks in loader:
+            logits = model(images)
+            predictions = logits.argmax(dim=1)
+            matrix = confusion(predictions, masks)
+            scores.append(class_iou(matrix).nanmean())
+    return torch.stack(scores).mean()"""
+
+
 @exercise("05.5")
-def pixel_accuracy(guess: float) -> str:
-    """Pixel accuracy from an accuracy over one-hot channels."""
-    slips = {
-        "That is the fraction of right channels.": 0.9,
-        "Not three wrong channels for each wrong pixel: how many of the three differ?": 0.7,
-    }
-    otherwise = "If a fraction e of the pixels is wrong, what fraction of the channels is?"
-    compare(number(guess), 0.85, slips, otherwise, near=2e-3)
-    return "One error in seven pixels looks like one in ten."
+def repaired_score(repair: dict[int, str]) -> str:
+    """The mIoU of a network over a loader, from a program that computes something else."""
+
+    def counted(prediction: Tensor, target: Tensor) -> Tensor:
+        return ConfusionMatrix.of(prediction, target).matrix
+
+    names = {"torch": torch, "confusion": counted, "class_iou": iou}
+    score = function_of(repaired(FAULTY, repair), names)
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    images, masks = torch.rand(12, 3, 6, 6), torch.randint(3, (12, 6, 6))
+    masks[:4], masks[:, 0] = 0, IGNORE_INDEX  # batches differ in their classes
+    model(images)  # statistics that differ from those of any batch
+
+    def batches(size: int) -> list[tuple[Tensor, Tensor]]:
+        return [*zip(images.split(size), masks.split(size), strict=True)]
+
+    def wanted(mode: bool) -> float:
+        with torch.no_grad():
+            network = copy.deepcopy(model).train(mode)
+            parts = [network(some).argmax(dim=1) for some in images.split(4)]
+        return ConfusionMatrix.of(torch.cat(parts), masks).mean_iou()
+
+    values = []
+    for size in (4, 12, 5):
+        mine = copy.deepcopy(model).train()  # as training leaves it
+        values.append(number(score(mine, batches(size))))
+        refuse(mine.training, "The network is scored in train() mode: what is it left in?")
+    slips = {"The network is scored in train() mode: what is it left in?": wanted(True)}
+    varying = not close(torch.tensor(values), torch.tensor(values[:1]).expand(3))
+    depends = f"In batches of 4 it is {values[0]:.3f}, of 12 {values[1]:.3f}: what is averaged?"
+    refuse(varying, depends)
+    compare(values[0], wanted(False), slips, "It is the same for all batches, and not the mIoU.")
+    return "One matrix, in eval() mode; the size of the batches no longer matters."
 
 
 @exercise("05.4")
 def shifted_iou(function: Callable[[int], float]) -> str:
     """The IoU of a square of n px that is predicted one pixel aside."""
-    sizes = (2, 4, 8, 16, 32)
+    sizes = (2, *torch.randint(3, 60, (4,)).tolist())
     values = [number(ask(function, n)) for n in sizes]
     covered = close(torch.tensor(values), torch.tensor([(n - 1) / n for n in sizes]))
     refuse(covered, "That much of it is still covered. The union is larger than the object.")
@@ -84,7 +123,7 @@ def shifted_iou(function: Callable[[int], float]) -> str:
 @exercise("05.3")
 def weighted_iou(function: Callable[[Tensor], float]) -> str:
     """The IoUs of the classes, each weighted by its fraction of the true pixels."""
-    matrix = torch.tensor([[50, 10, 0], [5, 100, 15], [10, 10, 20]])
+    matrix = torch.randint(1, 20, (3, 3)) + torch.diag(torch.randint(20, 200, (3,)))
     value, values = number(ask(function, matrix.clone())), iou(matrix)
     true, predicted = (matrix.double().sum(dim=k) / matrix.sum() for k in (1, 0))
     slips = {

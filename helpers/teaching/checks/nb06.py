@@ -1,40 +1,80 @@
 """Checks for notebook 06: predictions and their errors."""
 
 from collections.abc import Callable
+from typing import Any
 
-from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import ask, compare, exercise, number, refuse, tensor
+from helpers.teaching.checks.verdict import ask, ask_two, compare, exercise, number, refuse, tensor
 
 import torch
 from torch import Tensor
 
 
 @exercise("06.3")
-def calibration_part(guess: float) -> str:
-    """One bin's part of the expected calibration error."""
-    slips = {
-        "That is how far the bin is off. It holds a quarter of the pixels.": 0.12,
-        "The sign does not matter: distances must not cancel.": -0.03,
-    }
-    otherwise = "How far is its confidence from what is right, and how much of all is in the bin?"
-    compare(number(guess), 0.03, slips, otherwise, near=1e-3)
-    return "A bin's distance counts by the fraction of pixels that fall into it."
+def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
+    """Mean confidence minus accuracy, with its interval over images."""
+    count, times = 40, 4000
+    hard = torch.rand(count, 1, 1)  # images differ: pixels of one image are not independent
+    confidence = 0.5 + 0.5 * torch.rand(count, 12, 12)
+    right = torch.rand(count, 12, 12) < confidence - 0.3 * hard
+    generator = torch.Generator().manual_seed(int(torch.randint(10**6, ())))
+    result = ask(function, confidence.clone(), right.clone(), generator, times)
+    three = isinstance(result, tuple) and len(result) == 3
+    refuse(not three, "Return three things: the difference, its low and its high end.")
+    middle, low, high = map(number, result)
+
+    # The difference itself, then the ends, which may come from other draws than ours.
+    gap = confidence.double().mean(dim=(1, 2)) - right.double().mean(dim=(1, 2))
+    sign = {"The sign: above 0 should mean too sure of itself.": -gap.mean()}
+    compare(middle, gap.mean(), sign, "That is not mean confidence minus accuracy.", near=1e-4)
+    rows = torch.randint(count, (times, count))
+    pixels = (confidence - right.float()).flatten()
+    of_pixels = pixels.std().item() / len(pixels) ** 0.5
+
+    def ends(level: float) -> Tensor:
+        tail = (1 - level) / 2
+        cuts = torch.tensor([tail, 1 - tail], dtype=gap.dtype)
+        return gap[rows].mean(dim=1).quantile(cuts)
+
+    mine, wanted = torch.tensor([low, high], dtype=gap.dtype), ends(0.95)
+    width, near = high - low, float(wanted.diff()) * 0.04
+    refuse(width < 0, "The low end lies above the high one.")
+    single = abs(width - 3.92 * of_pixels) < 0.2 * 3.92 * of_pixels
+    refuse(single, "Far too narrow: pixels were drawn. The images are what could have been others.")
+    spread = 3.92 * float(gap.std())
+    refuse(width > 0.7 * spread, "That is the spread of single images, not of their mean.")
+    slips = {"That is a 90 % interval: 5 % lie beyond each end.": ends(0.90)}
+    compare(mine, wanted, slips, "Which quantiles leave out 5 % in all?", near=near)
+    return "An interval that holds 0 says: this may be luck of the images."
 
 
 @exercise("06.1")
-def error_map(function: Callable[[Tensor, Tensor], Tensor]) -> str:
-    """Where predictions are wrong, bool (N, H, W)."""
-    target = torch.tensor([[[0, 1, 2, IGNORE_INDEX], [0, 0, 1, 1]]])
-    prediction = torch.tensor([[[0, 2, 2, 1], [1, 0, 1, 0]]])
-    errors = tensor(ask(function, prediction.clone(), target.clone()), (1, 2, 4)).bool()
-    wanted = (prediction != target) & (target != IGNORE_INDEX)
-    slips = {
-        "True and False are swapped: errors should be True.": ~wanted,
-        "A pixel that is to be ignored is called an error.": prediction != target,
-    }
-    marked = f"It marks {int(errors.sum())} pixels of the example"
-    compare(errors, wanted, slips, f"{marked}; {int(wanted.sum())} are wrong.")
-    return "Errors only, and none where there is no label."
+def found_errors(function: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> str:
+    """Of planted errors, the fraction found among the most suspicious, and that by chance."""
+    for _ in range(3):
+        count, looked = 40, int(torch.randint(5, 15, ()))
+        planted = torch.randperm(count) < int(torch.randint(4, 12, ()))
+        loss = torch.rand(count) + 0.6 * planted
+        what = "the recall, and that by chance"
+        recall, chance = map(
+            number, ask_two(function, loss.clone(), planted.clone(), looked, what=what)
+        )
+        top, bottom = (loss.argsort(descending=d)[:looked] for d in (True, False))
+        hits, total = planted[top].sum().item(), int(planted.sum())
+        slips = {
+            "That is precision: of those that you looked at. Recall: of those planted.": (
+                hits / looked
+            ),
+            "The least suspicious were looked at: a high loss is suspicious.": (
+                planted[bottom].sum().item() / total
+            ),
+            "That is a number of masks. Asked is a fraction.": hits,
+        }
+        slips = {hint: wrong for hint, wrong in slips.items() if wrong != hits / total}
+        compare(recall, hits / total, slips, "Not the fraction of the planted that was looked at.")
+        slips = {"That is the fraction planted. How much of all is looked at?": total / count}
+        otherwise = "Whoever looks at a random tenth of the masks finds a tenth of the errors."
+        compare(chance, looked / count, slips, otherwise)
+    return "A hunt is worth its time if the first number is far above the second."
 
 
 @exercise("06.2")
@@ -44,16 +84,21 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
     given[2:8, 2:8], given[3:7, 3:7] = 2, 0  # a pet with its border, the largest piece
     given[2:8, 11:15] = 0  # a pet without border: more pet pixels than above, fewer in all
     given[10, 3] = 2  # a crumb
+    shift = int(torch.randint(0, 2, ()))  # of all of it, so that no place is known
+    given = given.roll(shift, dims=0)
     cleaned, copy = given.clone(), given.clone()
-    cleaned[2:8, 11:15] = cleaned[10, 3] = 1
+    cleaned[2 + shift : 8 + shift, 11:15] = cleaned[10 + shift, 3] = 1
 
     result = tensor(ask(function, copy), (12, 16))
     changed = not torch.equal(given, copy)
     refuse(changed, "Your function changes the tensor that it was given. Work on a clone.")
     refuse(torch.equal(result, given), "Nothing was removed.")
     refuse((result == 1).all(), "Everything was removed.")
-    refuse(result[10, 3] != 1, "A single border pixel, far from everything, is still there.")
-    wrong_one = (result[2:8, 11:15] == 0).any() and (result[3:7, 3:7] == 1).any()
+    refuse(
+        result[10 + shift, 3] != 1, "A single border pixel, far from everything, is still there."
+    )
+    right, left = result[2 + shift : 8 + shift, 11:15], result[3 + shift : 7 + shift, 3:7]
+    wrong_one = (right == 0).any() and (left == 1).any()
     refuse(wrong_one, "The wrong piece was kept: pet and border together make a piece.")
     otherwise = "The largest piece stays as it is, border included; all else becomes background."
     compare(result, cleaned, {}, otherwise)
@@ -62,22 +107,3 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
     otherwise = "A prediction that is all background should stay so."
     compare(ask(function, empty.clone()), empty, {}, otherwise)
     return "Whether it helps, only the validation pairs can say."
-
-
-@exercise("06.4")
-def sure_and_wrong(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> str:
-    """For each image, the fraction of pixels that are sure and wrong."""
-    confidence = torch.tensor([[[0.99, 0.99, 0.6, 0.5]], [[0.97, 0.4, 0.99, 0.99]]])
-    prediction = torch.tensor([[[0, 1, 2, 1]], [[0, 1, 2, 1]]])
-    target = torch.tensor([[[1, 1, 0, 1]], [[1, 0, 0, 1]]])
-    found = tensor(ask(function, confidence, prediction, target, 0.95), (2,))
-    wrong = (prediction != target).float()
-    both = (confidence > 0.95) * wrong
-    per_error = both.sum(dim=(1, 2)) / wrong.sum(dim=(1, 2))
-    slips = {
-        "These are all wrong pixels. Which was the network sure of?": wrong.mean(dim=(1, 2)),
-        "That is a fraction of the errors; asked is the fraction of all its pixels.": per_error,
-    }
-    otherwise = "Asked is one fraction for each image, of pixels that are both sure and wrong."
-    compare(found, both.mean(dim=(1, 2)), slips, otherwise)
-    return "Now rank your images by it."

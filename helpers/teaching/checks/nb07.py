@@ -1,73 +1,111 @@
 """Checks for notebook 07: comparing runs."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from statistics import mean
+from collections.abc import Callable
+from copy import deepcopy
+from itertools import combinations
+from statistics import mean, stdev
 from typing import Any
 
-from helpers.studies.experiments import Experiment
-from helpers.teaching.checks.verdict import ask, ask_two, close, compare, exercise, number, refuse
+from helpers.studies.statistics import paired_difference
+from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse
+
+import torch
+from scipy.stats import t as student
 
 
 @exercise("07.1")
-def spread_of_difference(guess: float) -> str:
-    """The standard deviation of the difference of two runs."""
-    slips = {
-        "That is the deviation of one run. Both runs had luck of their own.": 0.01,
-        "Deviations do not add up; variances do.": 0.02,
-        "That is the mean difference. How far from it are single differences?": 0,
-    }
-    otherwise = "The variance of a difference of independent numbers is the sum of their variances."
-    compare(number(guess), 0.01 * 2**0.5, slips, otherwise, near=3e-4)
-    return "So a difference of single runs is noisier than either run."
+def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
+    """The effect of a setting and its interval, from the seeds that both settings share."""
+    for _ in range(2):
+        seeds = torch.randperm(50)[:7].tolist()
+        luck, effects = torch.rand(7) / 5, 0.02 + torch.randn(7) / 100
+        baseline = {s: 0.6 + float(u) for s, u in zip(seeds, luck, strict=True)}
+        scores = {s: baseline[s] + float(e) for s, e in zip(seeds, effects, strict=True)}
+        del baseline[seeds[0]], scores[seeds[1]]  # runs that were never made
+        scores = dict(sorted(scores.items()))  # in another order than the baseline's
+
+        result = ask(function, dict(scores), dict(baseline))
+        three = isinstance(result, tuple) and len(result) == 3
+        refuse(not three, "Return three things: the effect, its low and its high end.")
+        mine = torch.tensor([number(part) for part in result], dtype=torch.float64)
+        shared = [s for s in seeds if s in scores and s in baseline]
+        differences = [scores[s] - baseline[s] for s in shared]
+        wanted = paired_difference(differences, [0.0] * len(shared))
+
+        unpaired = mean(scores.values()) - mean(baseline.values())
+        slips = {
+            "The sign: a higher score is a positive effect.": -wanted.mean,
+            "These are means over different seeds. Which seeds have both?": unpaired,
+        }
+        compare(mine[0], wanted.mean, slips, "That is not the mean of the paired differences.")
+        n = len(shared)
+        spread = stdev(differences)
+        near = {
+            "1.96 is the normal distribution's. With few seeds, Student's t is wider.": 1.96
+            * spread
+            / n**0.5,
+            "That is how single differences spread. The mean is more certain.": (
+                student.ppf(0.975, n - 1) * spread
+            ),
+            "The degrees of freedom are one less than the pairs.": (
+                student.ppf(0.975, n) * spread / n**0.5
+            ),
+            "Each end leaves out 2.5 %, so the quantile is that of 0.975.": (
+                student.ppf(0.95, n - 1) * spread / n**0.5
+            ),
+        }
+        ends = torch.tensor([wanted.low, wanted.high], dtype=torch.float64)
+        wrong = {
+            hint: torch.tensor([wanted.mean - h, wanted.mean + h], dtype=torch.float64)
+            for hint, h in near.items()
+        }
+        compare(mine[1:], ends, wrong, "The effect is right, its interval is not.")
+    return "The luck that both runs of a seed share is gone."
 
 
 @exercise("07.2")
-def effect_of(
-    function: Callable[[Sequence[float], Sequence[float], float], tuple[float, float]],
-) -> str:
-    """An effect and its standard error."""
-    scores, baseline, luck = [0.62, 0.64, 0.63, 0.61], [0.60, 0.61], 0.01
-    result = ask_two(function, [*scores], [*baseline], luck, what="the effect, its standard error")
-    effect, error = map(number, result)
-    wanted = mean(scores) - mean(baseline)
-    slips = {"The sign is the other way around: a higher score is a positive effect.": -wanted}
-    compare(effect, wanted, slips, "The effect is the difference of two means.")
-    single = "That is the error for single runs. With more runs, a mean gets more certain."
-    otherwise = "Each mean has the variance luck**2 / n, with its own n; the variances add up."
-    compare(error, luck * (1 / 4 + 1 / 2) ** 0.5, {single: luck * 2**0.5}, otherwise)
-    return "With more seeds the error shrinks, slowly."
-
-
-@exercise("07.3")
 def seeds_needed(function: Callable[[float, float], int]) -> str:
     """The number of seeds that shows an effect."""
-    for effect, luck in ((0.010, 0.010), (0.020, 0.007), (0.005, 0.012)):
+    for _ in range(4):
+        effect, luck = (torch.rand(2) * 0.01 + 0.005).tolist()
         n, exact = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
         wanted = math.ceil(exact - 1e-6)
         half = "That many are enough for the error of one mean. Both settings have luck."
         slips = {half: math.ceil(exact / 2), f"{n:.2f} seeds? Which way do you round?": exact}
         cause = "too few" if n < wanted else "more than it takes"
-        otherwise = f"For an effect of {effect} and a luck of {luck}, {n:.0f} seeds are {cause}."
+        otherwise = (
+            f"For an effect of {effect:.4f} and a luck of {luck:.4f}, {n:.0f} seeds are {cause}."
+        )
         compare(n, wanted, slips, otherwise)
     return "To prove half the effect, you need four times the runs."
 
 
-@exercise("07.4")
-def both_changes(experiment: Any) -> str:
-    """An `Experiment` with two changes."""
-    kind = type(experiment).__name__
-    refuse(not isinstance(experiment, Experiment), f"An Experiment is asked for, not {kind}.")
-    default = Experiment()
-    changed = {
-        f.name for f in fields(default) if getattr(experiment, f.name) != getattr(default, f.name)
-    }
-    for name, what in (("fraction", "the number of pairs"), ("augment", "the augmentation")):
-        refuse(name not in changed, f"It does not change {what}.")
-    extra = ", ".join(sorted(changed - {"fraction", "augment"}))
-    refuse(extra, f"It also changes {extra}: then you cannot tell what the effect came from.")
-    refuse(experiment.augment != "none", 'No augmentation is augment="none".')
-    other = not close(experiment.fraction, 0.5)
-    refuse(other, f"It trains on {experiment.fraction:.0%} of the pairs.")
-    return "Run it, and compare it with both single changes."
+@exercise("07.3")
+def fair_pairs(function: Callable[[list[dict], str], Any]) -> str:
+    """The pairs of runs that differ in one setting, and share all others and the seed."""
+    choices = {"loss": ("ce", "ce+dice"), "size": (64, 128), "augment": ("none", "default")}
+    for setting in choices:
+        runs = [
+            {key: values[int(torch.randint(2, ()))] for key, values in choices.items()}
+            | {"seed": int(torch.randint(2, ())), "miou": float(torch.rand(()))}
+            for _ in range(14)
+        ]
+        others = [key for key in ("seed", *choices) if key != setting]
+        wanted = {
+            (i, j)
+            for i, j in combinations(range(len(runs)), 2)
+            if runs[i][setting] != runs[j][setting]
+            and all(runs[i][key] == runs[j][key] for key in others)
+        }
+        found = {tuple(sorted(map(int, pair))) for pair in ask(function, deepcopy(runs), setting)}
+
+        # The first pair that is wrong, or missing, with its reason.
+        for i, j in sorted(found - wanted):
+            pair = f"You pair run {i} and run {j}"
+            refuse(runs[i][setting] == runs[j][setting], f"{pair}: their {setting} is the same.")
+            also = next(key for key in others if runs[i][key] != runs[j][key])
+            raise Hint(f"{pair}: they differ in {also}, too.")
+        for i, j in sorted(wanted - found):
+            raise Hint(f"Run {i} and run {j} differ in {setting} alone, and you leave them out.")
+    return "Whatever else differs could be the cause just as well."

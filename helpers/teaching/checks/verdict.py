@@ -61,6 +61,8 @@ class Check:
             text = str(hint)
         except Exception as error:  # whatever a learner's code can raise
             text = f"Your code stopped with {type(error).__name__}: {error}"
+            if "ellipsis" in str(error).lower():  # dots that are left in the middle of an answer
+                state, text = UNANSWERED, ""
 
         self.answer = answers[0] if state == RIGHT else ...
         FOUND[self.number] = state, text
