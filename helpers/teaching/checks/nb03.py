@@ -109,9 +109,13 @@ def receptive_field(function: Callable[[int, int, int], tuple[int, int]]) -> str
 def without_skip(function: Callable[[nn.Module, Tensor, int], Tensor]) -> str:
     """The logits of a network of which one skip is replaced by its means."""
     depth = int(torch.randint(2, 4, ()))
-    network = helpers.model.UNet(base_channels=4, depth=depth).eval()
-    images = torch.rand(2, 3, 32, 48)
+    network, images = helpers.model.UNet(base_channels=4, depth=depth), torch.rand(2, 3, 32, 48)
     images[1] *= 5  # unlike the other one
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0  # one pass suffices, so that every level is heard
+    network(images)
+    network.eval()
     level = int(torch.randint(depth, ()))
 
     def cut(replace: Callable[[Tensor], Tensor], *levels: int) -> Tensor:
