@@ -24,6 +24,8 @@ ONE, ALL = "Choose one.", "Choose all that apply."
 HEADING = re.compile(r"^## Question (\d+)(?:, from notebook (\d\d))?$", re.MULTILINE)
 OPTION = re.compile(r"^- \*\*([a-f])\*\* (\S.*)\n  - (Right|Wrong)\. (\S.*)$", re.MULTILINE)
 PART = re.compile(r"(\d+)([a-f]+)")
+# Else a label that is wider than the window ends in dots.
+WRAP = "<style>.quiz .widget-checkbox label { white-space: normal; line-height: 1.5 }</style>"
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,6 @@ def read_choices(chosen: str, questions: list[Question]) -> dict[int, str]:
         number, letters = int(match[1]), "".join(sorted(match[2]))
         if not 1 <= number <= len(questions):
             raise ValueError(f"{part!r}: there are questions 1 to {len(questions)}")
-        if number in choices:
-            raise ValueError(f"{part!r}: question {number} was answered before")
 
         question = questions[number - 1]
         offered = LETTERS[: len(question.options)]
@@ -119,6 +119,8 @@ def read_choices(chosen: str, questions: list[Question]) -> dict[int, str]:
             raise ValueError(f"{part!r}: question {number} has {', '.join(offered)}, each once")
         if question.text.endswith(ONE) and len(letters) > 1:
             raise ValueError(f"{part!r}: question {number} asks for one")
+        if number in choices:
+            raise ValueError(f"{part!r}: question {number} was answered before")
         choices[number] = letters
     return choices
 
@@ -165,7 +167,8 @@ class Quiz(widgets.VBox):
             form.button.on_click(lambda _, form=form: self.check(form))
             for box in form.boxes:
                 box.observe(self._show_line, "value")
-        super().__init__([*self.forms, self.score, self.line])
+        super().__init__([widgets.HTML(WRAP), *self.forms, self.score, self.line])
+        self.add_class("quiz")
 
     def choose(self, choices: Mapping[int, str]) -> None:
         """Choose, by numbers of questions and letters."""
@@ -233,7 +236,7 @@ class Form(widgets.VBox):
             widgets.Checkbox(
                 description=f"{letter}: {_plain(option.text)}",
                 indent=False,
-                layout={"width": "auto"},
+                layout={"width": "auto", "height": "auto"},
             )
             for letter, option in zip(LETTERS, question.options, strict=False)
         ]
@@ -243,7 +246,8 @@ class Form(widgets.VBox):
             for box in self.boxes:
                 box.observe(self._choose_one, "value")
         head = widgets.HTML(_head(number, question))
-        super().__init__([head, *self.boxes, self.button, self.feedback])
+        parts = [head, *self.boxes, self.button, self.feedback]
+        super().__init__(parts, layout={"margin": "0 0 1em"})
 
     @property
     def chosen(self) -> str:
@@ -268,8 +272,8 @@ class Form(widgets.VBox):
         lines = []
         for letter in chosen:
             option = self.question.options[LETTERS.index(letter)]
-            verdict = "✓ Right" if option.right else "✗ Wrong"
-            lines.append(f"{verdict}: <i>{_html(option.text)}</i> {_html(option.why)}")
+            mark, verdict = ("✓", "Right") if option.right else ("✗", "Wrong")
+            lines.append(f"{mark} {letter}: {verdict}. {_html(option.why)}")
 
         if not chosen:
             lines = ["Choose something first."]
@@ -286,7 +290,7 @@ def static(questions: list[Question]) -> dict[str, str]:
         options = list(zip(LETTERS, question.options, strict=False))
         items = "".join(f"<li><b>{letter}</b> {_html(o.text)}</li>" for letter, o in options)
         html.append(f'<p>{_head(k, question)}</p>\n<ul style="list-style-type: none">{items}</ul>')
-        lines = [_plain_text(_head(k, question)), *(f"  {x} {_plain(o.text)}" for x, o in options)]
+        lines = [_plain_text(_head(k, question)), *(f"  {x}: {_plain(o.text)}" for x, o in options)]
         plain.append("\n".join(lines))
 
     todo = "Run this cell to answer the quiz."

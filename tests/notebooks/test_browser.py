@@ -57,7 +57,7 @@ runs = {
     "explore_predictions(images, masks.long(), probabilities, names)",
     "explore_features(model, normalize(images), images, masks.long())",
     "explore_pyramid(encoders, normalize(images), images)",
-    'quiz("05_measure_iou_and_accuracy.ipynb")',
+    'quiz("05")',
 ]
 EXPLORERS = sum(cell.startswith("explore_") for cell in CELLS)
 # One step of these need not change the picture, but it changes the text.
@@ -113,6 +113,7 @@ def lab(tmp_path_factory):
         f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "RUNTIME", "DATA")
     }
     own |= {
+        "UNET_HOME": str(folder / "home"),  # answers to the quiz are kept there
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
     }
@@ -279,12 +280,31 @@ def move_all(page: Page, explorer: Locator) -> list[tuple[str, float]]:
 
 
 def answer_quiz(page: Page) -> None:
-    """Choose in the first question, by keyboard, and read the verdict."""
-    form = page.locator(".widget-vbox:has(> .widget-checkbox):has(> .widget-button)").first
+    """Choose in the first question, by keyboard, and read the verdict, score and line."""
+    forms = page.locator(".widget-vbox:has(> .widget-checkbox):has(> .widget-button)")
+    quiz = page.locator(".widget-vbox:has(> .widget-vbox > .widget-checkbox)").last
+    form = forms.first
     form.scroll_into_view_if_needed()
-    form.locator("input[type=checkbox]").first.focus()
+    boxes = form.locator("input[type=checkbox]")
+    boxes.first.focus()
     page.keyboard.press("Space")
-    page.keyboard.press("Tab")  # from box to box
-    form.locator("button").focus()
+    wait(lambda: 'quiz("05", "1a")' in quiz.inner_text(), 10, "the line to hand in")
+
+    # From box to box: of a question with one answer, a new choice takes the old one away.
+    page.keyboard.press("Tab")
     page.keyboard.press("Space")
-    wait(lambda: re.search("✓ Right|✗ Wrong", form.inner_text()), 10, "the quiz to answer")
+    wait(lambda: 'quiz("05", "1b")' in quiz.inner_text(), 10, "another choice")
+    assert boxes.evaluate_all("all => all.map(box => box.checked)") == [False, True, False, False]
+
+    # And on to the button.
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    wait(lambda: re.search("✓ b: Right|✗ b: Wrong", form.inner_text()), 10, "the quiz to answer")
+    assert re.search(r"[01] of 7 right so far", quiz.inner_text())
+
+    # No label is cut off in a narrow window, and a question taught earlier says so.
+    page.set_viewport_size({"width": 620, "height": 1000})
+    cut = "all => all.filter(label => label.scrollWidth > label.clientWidth).length"
+    assert not quiz.locator(".widget-checkbox label").evaluate_all(cut)
+    assert "From notebook 02." in forms.last.inner_text()
