@@ -43,7 +43,9 @@ def tags(cell) -> set[str]:
 
 def lesson(notebook) -> list:
     """The cells without those of exercises and quiz, which have tests of their own."""
-    asked = re.compile(r"\*\*Exercise \d|passed, otherwise|^## (?:Exercises|Quiz)", re.M)
+    asked = re.compile(
+        r"\*\*(?:Exercise \d|Open task)|passed, otherwise|^## (?:Exercises|Quiz)", re.M
+    )
     return [
         cell
         for cell in notebook.cells
@@ -229,3 +231,13 @@ def test_exercises_are_marked_for_the_grader(path):
     exercises = [number for number, kind in numbers if kind == "exercise"]
     assert exercises == [f"{path.name[:2]}.{k + 1}" for k in range(len(exercises))]
     assert [number for number, kind in numbers if kind == "check"] == exercises
+
+
+@every_notebook
+def test_one_task_is_open_and_has_a_rubric(path):
+    """No check and no solution: what a good answer has is said beside it."""
+    tasks = [text for text in prose(load(path)) if "**Open task" in text]
+    assert len(tasks) == (0 if path.name[:2] in ("00", "08") else 1)
+    for task in tasks:
+        rubric = task.partition("<details><summary>Rubric</summary>")[2]
+        assert rubric.count("\n- ") >= 3

@@ -14,7 +14,7 @@ from helpers.data import Splits
 from helpers.datasets.pets import PairReader, PetFolder
 from helpers.metrics import ConfusionMatrix
 from helpers.model import DoubleConv, Down
-from helpers.teaching.checks import lines, nb02, nb03, nb04, nb05, verdict
+from helpers.teaching.checks import lines, nb02, nb03, nb04, nb05, nb06, verdict
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -150,7 +150,7 @@ def test_what_notebooks_print_of_shuffled_and_faulty_programs_is_what_is_checked
     texts = "\n".join(
         cell.source for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells
     )
-    for program in (nb04.FAULTY, nb05.FAULTY):
+    for program in (nb04.FAULTY, nb05.FAULTY, nb06.FAULTY):
         assert lines.numbered(program) in texts
     for letter, line in nb04.LINES.items():
         assert f"\n{letter}  " + line.replace("\n", "\n   ") in texts
@@ -179,3 +179,52 @@ def test_right_answers_may_be_written_in_another_order(capsys):
 def test_padding_may_be_counted_in_whole_rows(rounding, capsys):
     nb02.padding_share(lambda w, h, size: 1 - rounding(size * min(w, h) / max(w, h)) / size)
     assert capsys.readouterr().out.startswith("Exercise 02.1: right.")
+
+
+# The errors that notebooks explain ("I get this error"), each with code that raises it.
+ERRORS = {
+    "RuntimeError: Input type (unsigned char) and bias type (float) should be the same": (
+        "nn.Conv2d(3, 3, 3)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))"
+    ),
+    "RuntimeError: stack expects each tensor to be equal size": (
+        "torch.utils.data.default_collate([torch.zeros(1, 3, 8, 8), torch.zeros(3, 8, 8)])"
+    ),
+    "AttributeError: cannot assign module before Module.__init__() call": (
+        "class Up(nn.Module):\n    def __init__(self):\n        self.up = nn.ReLU()\nUp()"
+    ),
+    "RuntimeError: Given groups=1, weight of size [16, 16, 3, 3], expected input[2, 32, 64, 64] to"
+    " have 16 channels, but got 32 channels instead": (
+        "nn.Conv2d(16, 16, 3)(torch.zeros(2, 32, 64, 64))"
+    ),
+    "RuntimeError: Sizes of tensors must match except in dimension 1": (
+        "torch.cat([torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)], dim=1)"
+    ),
+    'NotImplementedError: Module [ModuleList] is missing the required "forward" function': (
+        "nn.ModuleList([nn.ReLU()])(torch.zeros(1))"
+    ),
+    "IndexError: pop from empty list": "[].pop()",
+    "IndexError: Target 255 is out of bounds.": (
+        "nn.functional.cross_entropy(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 255))"
+    ),
+    "RuntimeError: Trying to backward through the graph a second time": (
+        "loss = (torch.ones(1, requires_grad=True) ** 2).sum()\nloss.backward()\nloss.backward()"
+    ),
+    "RuntimeError: expected scalar type Long but found Byte": (
+        "nn.functional.cross_entropy(torch.zeros(1, 3, 2, 2), torch.ones(1, 2, 2).byte())"
+    ),
+    "RuntimeError: shape '[3, 3]' is invalid for input of size 8": (
+        "torch.bincount(torch.tensor([0, 7])).reshape(3, 3)"
+    ),
+}
+NEEDS_A_GPU = {"RuntimeError: Expected all tensors to be on the same device"}
+
+
+def test_errors_that_notebooks_explain_are_what_pytorch_says():
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
+    texts = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    told = re.findall(r"<summary>I get this error: <code>(.+?)</code></summary>", texts)
+    assert sorted(told) == sorted({*ERRORS, *NEEDS_A_GPU}) and len(told) >= 10
+    for message, source in ERRORS.items():
+        with pytest.raises(Exception, match=re.escape(message.partition(": ")[2])) as raised:
+            exec(source, {"torch": torch, "nn": nn})
+        assert raised.type.__name__ == message.partition(":")[0]

@@ -581,6 +581,15 @@ WRONG = {
             "wrong piece",
         ),
     ],
+    "06.4": [
+        ('repair = {3: "for name, layer in [*network.named_children()]:"}', "looked up"),
+        ('repair = {10: "pass", 4: "def keep(a, b, output, name=name):"}', "left in"),
+        (
+            'repair = {5: "kept[name] = output", 4: "def keep(a, b, output, name=name):"}',
+            "(C, H, W)",
+        ),
+        ('repair = {4: "def keep(_layer, _inputs, output)"}', "cannot read line 4"),
+    ],
     "07.1": [
         (paired(effect="-mean(d)"), "The sign"),
         (paired(effect="mean(scores.values()) - mean(baseline.values())"), "different seeds"),

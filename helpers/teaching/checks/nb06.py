@@ -1,22 +1,34 @@
 """Checks for notebook 06: predictions and their errors."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from helpers.teaching.checks.verdict import ask, ask_two, compare, exercise, number, refuse, tensor
+from helpers.teaching.checks.lines import function_of, repaired
+from helpers.teaching.checks.verdict import (
+    ask,
+    ask_two,
+    close,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @exercise("06.3")
 def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     """Mean confidence minus accuracy, with its interval over images."""
-    count, times = 40, 4000
+    count, times = 40, 10_000
     hard = torch.rand(count, 1, 1)  # images differ: pixels of one image are not independent
     confidence = 0.5 + 0.5 * torch.rand(count, 12, 12)
     right = torch.rand(count, 12, 12) < confidence - 0.3 * hard
-    generator = torch.Generator().manual_seed(int(torch.randint(10**6, ())))
+    seed = int(torch.randint(10**6, ()))
+    generator = torch.Generator().manual_seed(seed)
     result = ask(function, confidence.clone(), right.clone(), generator, times)
     three = isinstance(result, tuple) and len(result) == 3
     refuse(not three, "Return three things: the difference, its low and its high end.")
@@ -26,7 +38,7 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     gap = confidence.double().mean(dim=(1, 2)) - right.double().mean(dim=(1, 2))
     sign = {"The sign: above 0 should mean too sure of itself.": -gap.mean()}
     compare(middle, gap.mean(), sign, "That is not mean confidence minus accuracy.", near=1e-4)
-    rows = torch.randint(count, (times, count))
+    rows = torch.randint(count, (times, count), generator=torch.Generator().manual_seed(seed))
     pixels = (confidence - right.float()).flatten()
     of_pixels = pixels.std().item() / len(pixels) ** 0.5
 
@@ -107,3 +119,39 @@ def largest_piece(function: Callable[[Tensor], Tensor]) -> str:
     otherwise = "A prediction that is all background should stay so."
     compare(ask(function, empty.clone()), empty, {}, otherwise)
     return "Whether it helps, only the validation pairs can say."
+
+
+# The program of exercise 4, with a fault.
+FAULTY = """\
+def maps_of(network, image):
+    kept, hooks = {}, []
+    for name, layer in network.named_children():
+        def keep(_layer, _inputs, output):
+            kept[name] = output[0]
+        hooks.append(layer.register_forward_hook(keep))
+    with torch.inference_mode():
+        network(image[None])
+    for hook in hooks:
+        hook.remove()
+    return kept"""
+
+
+@exercise("06.4")
+def repaired_hooks(repair: dict[int, str]) -> str:
+    """Every layer's output under its own name, from a program that keeps one."""
+    program = repaired(FAULTY, repair)
+    maps_of = function_of(program, {"torch": torch, "functools": functools})
+    depth = int(torch.randint(3, 6, ()))
+    network = nn.Sequential(*(nn.Conv2d(3, 3, 1) for _ in range(depth))).eval()
+    image = torch.rand(3, 4, 5)
+
+    kept = maps_of(network, image.clone())
+    refuse(any(layer._forward_hooks for layer in network), "A hook is left in the network.")
+    names = [name for name, _ in network.named_children()]
+    found = f"Kept is {', '.join(map(str, kept)) or 'nothing'} of the layers {', '.join(names)}"
+    refuse({*kept} != {*names}, f"{found}. When is `name` looked up in `keep`?")
+    x = image[None]
+    for name, layer in network.named_children():
+        x = layer(x).detach()
+        refuse(not close(kept[name], x[0]), f"Under {name} is not the output (C, H, W) of it.")
+    return "A default value is looked up when the function is made, a name when it is called."
