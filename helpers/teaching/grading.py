@@ -19,7 +19,7 @@ import csv
 import io
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -91,21 +91,22 @@ def grade(
     answers = submission.answers(student, official)
     numbers = [number(cell) for cell in official.cells if has(cell, "exercise")]
 
-    results = [Result(n, MISSING) for n in numbers]
-    if answers:
+    results = {n: Result(n, UNANSWERED if n in answers else MISSING) for n in numbers}
+    stubs = submission.answers(official, official)
+    if any(own != stubs[n] for n, own in answers.items()):  # else there is nothing to run
         steps = submission.steps(official, answers)
         outcomes = watch.run(steps, str(seed), submission.given(official), limits)
         late = _late(steps, outcomes, limits)
-        edited, saved = (
-            submission.edited_checks(student, official),
-            submission.saved_as_right(student),
-        )
-        results = [
-            _result(n, steps, outcomes, late, n in edited, n in saved) if n in answers else r
-            for n, r in zip(numbers, results, strict=True)
-        ]
+        results |= {n: _result(n, steps, outcomes, late) for n in answers}
+
+    edited, saved = submission.edited_checks(student, official), submission.saved_as_right(student)
+    for n, result in results.items():
+        remarks = [submission.EDITED] if n in edited else []
+        if n in saved and result.state not in (RIGHT, ERROR):
+            remarks.append(submission.SAVED_RIGHT)
+        results[n] = replace(result, remarks=(*result.remarks, *remarks))
     marks = quiz_marks(_quiz_answers(student), _questions(official))
-    return Report(path.name, place.name[:2], results, marks)
+    return Report(path.name, place.name[:2], list(results.values()), marks)
 
 
 def _late(steps: list[Step], outcomes: dict[int, Outcome], limits: Limits) -> str:
@@ -114,21 +115,14 @@ def _late(steps: list[Step], outcomes: dict[int, Outcome], limits: Limits) -> st
         outcome = outcomes.get(k, Outcome())
         if step.kind == "lesson" and (outcome.fatal or outcome.error == watch.STOPPED):
             return (
-                f"A cell of the lesson did not fit into {limits.seconds:g} s and"
+                f"A cell of the lesson did not fit into {watch.LESSON * limits.seconds:g} s and"
                 f" {limits.gigabytes:g} GB: grade again with larger --seconds and --memory"
                 f" ({step.source.splitlines()[0]})"
             )
     return ""
 
 
-def _result(
-    number: str,
-    steps: list[Step],
-    outcomes: dict[int, Outcome],
-    late: str,
-    edited: bool,
-    saved: bool,
-) -> Result:
+def _result(number: str, steps: list[Step], outcomes: dict[int, Outcome], late: str) -> Result:
     """What came of one exercise, from the outcomes of its cells and its check."""
     own = [k for k, step in enumerate(steps) if step.number == number]
     last = outcomes.get(own[-1])  # the check
@@ -143,8 +137,6 @@ def _result(
         state, text = WRONG, errors[0]
 
     remarks = [remark for k in own if k in outcomes for remark in outcomes[k].remarks]
-    remarks += [submission.EDITED] if edited else []
-    remarks += [submission.SAVED_RIGHT] if saved and state != RIGHT else []
     once = dict.fromkeys(_plain(remark) for remark in remarks)
     return Result(number, state, _plain(text), tuple(once))
 
@@ -311,7 +303,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="checks draw their inputs from it")
     parser.add_argument("--csv", type=Path, help="write one row for each student into this file")
     parser.add_argument("--junit", type=Path, help="also write this JUnit XML file")
-    parser.add_argument("--seconds", type=float, default=60, help="time limit of a cell")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=60,
+        help="time limit of an answer's cell, and of a check; the lesson's own get ten times as long",
+    )
     parser.add_argument("--memory", type=float, default=4, help="GB for a notebook (Linux)")
     parser.add_argument("--notebooks", type=Path, default=SERIES, help="the official ones")
     return parser

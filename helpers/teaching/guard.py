@@ -32,10 +32,20 @@ REFUSED = {
         PROCESS,
     ),
     **dict.fromkeys(
-        "gc.get_objects gc.get_referrers gc.get_referents sys.settrace sys.setprofile os.kill"
-        " os.killpg resource.setrlimit resource.prlimit signal.pthread_kill".split(),
-        INSIDE,
+        "os.kill os.killpg resource.setrlimit resource.prlimit signal.pthread_kill".split(), INSIDE
     ),
+}
+SEARCHES = {  # what libraries use, and a cell of a notebook should not
+    "sys._getframe",
+    "sys.settrace",
+    "sys.setprofile",
+    "gc.get_objects",
+    "gc.get_referrers",
+    "gc.get_referents",
+    "ctypes.dlopen",
+    "ctypes.dlsym",
+    "ctypes.string_at",
+    "ctypes.addressof",
 }
 CHANGES = {  # events whose first arguments are paths, and how many of them
     "os.remove": 1,
@@ -122,7 +132,7 @@ class Hook:
         if not self.strict:
             return ""
 
-        if event == "sys._getframe":
+        if event in SEARCHES:
             return INSIDE if _asked_by_cell() else ""
         if event == "object.__setattr__":
             return INSIDE if args[1] == "__code__" else ""
@@ -149,9 +159,9 @@ class Hook:
 
 
 def _asked_by_cell() -> bool:
-    """Whether the code that asked for a frame stands in a cell of a notebook."""
+    """Whether the code that asked for something stands in a cell of a notebook."""
     frame = inspect.currentframe()
-    while frame and frame.f_code.co_filename in (__file__, inspect.__file__):
+    while frame and frame.f_code.co_filename in (__file__, inspect.__file__, ctypes.__file__):
         frame = frame.f_back
     return bool(frame) and in_cell(frame.f_code)  # type: ignore[union-attr]
 
@@ -228,11 +238,11 @@ def _sealed_names(owner: Any) -> dict[str, Any]:
         name: value
         for name, value in list(vars(owner).items())
         if name not in ("SEED", "FOUND", "answer", "__dict__", "__weakref__", "__abstractmethods__")
-        and (callable(value) or isinstance(value, _DESCRIPTORS) or name.isupper())
+        and (callable(value) or isinstance(value, _KINDS) or name.isupper())
     } | {name: vars(owner)[name] for name in ["FOUND"] if name in vars(owner)}
 
 
-_DESCRIPTORS = (staticmethod, classmethod, property, functools.cached_property)
+_KINDS = (types.ModuleType, staticmethod, classmethod, property, functools.cached_property)
 
 
 def _shadows(owner: Any, name: str) -> bool:
@@ -258,3 +268,41 @@ def _name(thing: Any) -> str:
     module = getattr(thing, "__module__", None)
     name = getattr(thing, "__qualname__", getattr(thing, "__name__", type(thing).__name__))
     return f"{module}.{name}" if isinstance(module, str) else str(name)
+
+
+def copy_of(module: types.ModuleType) -> types.ModuleType:
+    """A module with the same contents under the same name, which rebinding does not reach."""
+    twin = types.ModuleType(module.__name__)
+    vars(twin).update(vars(module))
+    return twin
+
+
+class CallWatch:
+    """Notes whether the functions that compare answers came to call a student's code.
+
+    That is so where a function that they use was replaced and puts itself back, or where an answer
+    is a tensor of a class of its own, which says that it equals all others.
+
+    Args:
+        verdict: the module of those functions. finds: the code of the checks themselves.
+    """
+
+    def __init__(self, verdict: types.ModuleType, finds: set[types.CodeType]) -> None:
+        self.file, self.finds, self.lied = verdict.__file__, finds, False
+
+    def __enter__(self) -> "CallWatch":
+        self.lied = False
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _event(self, frame: types.FrameType, event: str, _arg: Any) -> None:
+        caller = frame.f_back
+        if event != "call" or not caller or not in_cell(frame.f_code):
+            return
+        code, name = caller.f_code, caller.f_code.co_name
+        shown = name == "__call__" and frame.f_code.co_name == "__str__"  # of an exception
+        if code.co_filename == self.file and name != "ask" and not shown:
+            self.lied |= frame.f_code not in self.finds

@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any
 
 from helpers.teaching import SERIES
-from helpers.teaching.guard import Hook, Seals, leave_network, limit_memory
+from helpers.teaching.guard import CallWatch, Hook, Seals, copy_of, leave_network, limit_memory
 
 RUNS = 3  # of each check, with other inputs each time
 
@@ -53,6 +53,7 @@ class Judge:
         self.copies: dict[str, Any] = {}
         self.seals: Seals | None = None
         self.check: Any = None  # the lesson's, from before the first answer
+        self.calls: CallWatch
         self.shell = _shell()
 
     def step(self, kind: str, number: str, source: str) -> dict[str, Any]:
@@ -60,8 +61,7 @@ class Judge:
         if kind == "lesson":
             return {"error": self._lesson(source)}
         if self.seals is None:
-            self.check = self.shell.user_ns.get("check")
-            self.seals = Seals(*_owners(self.check))
+            self._seal()
 
         self.hook.strict = True
         try:
@@ -71,6 +71,23 @@ class Judge:
             return {"error": error, "remarks": self._seen()}
         finally:
             self.hook.strict = False
+
+    def _seal(self) -> None:
+        """Before the first of the student's cells: what a verdict depends on is noted."""
+        self.check = self.shell.user_ns.get("check")
+        checks = [
+            m for name, m in sys.modules.items() if name.startswith("helpers.teaching.checks.")
+        ]
+        twins = {name: copy_of(sys.modules[name]) for name in ("torch", "numpy")}
+        for module in checks:  # a torch of their own
+            for name, value in list(vars(module).items()):
+                if isinstance(value, ModuleType) and value.__name__ in twins:
+                    setattr(module, name, twins[value.__name__])
+        roots, others = _owners(self.check)
+        self.seals = Seals([*roots, *twins.values()], others)
+        found = vars(self.check).values() if self.check else []
+        finds = {c.find.__code__ for c in found if isinstance(c, self.verdict.Check)}
+        self.calls = CallWatch(self.verdict, finds)
 
     def _lesson(self, source: str) -> str:
         """Run a cell of the lesson, and copy what it made for a check."""
@@ -96,6 +113,8 @@ class Judge:
         for run in range(RUNS):
             state, text = self._call(number, source, f"{self.seed} {number} {run}")
             found = self._seen()
+            if self.calls.lied:
+                found.append(REPLACED)
             if REPLACED in [remark.partition(":")[0] for remark in found]:
                 state, text = self.verdict.WRONG, "The check was replaced while it ran."
             remarks += found
@@ -124,7 +143,9 @@ class Judge:
         names = self.shell.user_ns | copy.deepcopy(self.copies) | {"check": self.check}
         self.found.clear()
         try:
-            exec(compile(source, "<check>", "exec"), names)
+            code = compile(source, "<check>", "exec")
+            with self.calls:
+                exec(code, names)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit of an answer, too

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 START = 300  # seconds until a process has imported torch, on a slow machine
+LESSON = 10  # times a cell's limit: what is ours may take longer, as trainings do
 GRACE = 3  # seconds between a friendly stop and the other one
 WINDOWS = sys.platform == "win32"
 
@@ -38,7 +39,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds for a cell, gigabytes for the process."""
+    """Seconds for a cell (ten times as many for the lesson's own), gigabytes for the process."""
 
     seconds: float = 60
     gigabytes: float = 4
@@ -86,6 +87,7 @@ class Process:
 
     def __init__(self, order: dict[str, Any], folder: Path, limits: Limits) -> None:
         self.limits, self.token = limits, secrets.token_hex()
+        self.kinds = [step.kind for step in order["steps"]]
         places = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         here = Path(__file__).resolve().parents[2]
         paths = [str(here), *filter(None, [places.get("PYTHONPATH")])]
@@ -120,7 +122,7 @@ class Process:
             raise RuntimeError(f"the judging process did not start ({self._exit_code()})")
         while begun := self._hear(START):
             step = begun["begins"]
-            outcomes[step] = self._one()
+            outcomes[step] = self._one(LESSON if self.kinds[step] == "lesson" else 1)
             if outcomes[step].fatal:
                 return step
         return None
@@ -136,10 +138,10 @@ class Process:
             if stream:
                 stream.close()
 
-    def _one(self) -> Outcome:
-        """What comes of the step that has begun."""
+    def _one(self, times: int) -> Outcome:
+        """What comes of the step that has begun, within so many times the limit."""
         stopped = False
-        said = self._hear(self.limits.seconds)
+        said = self._hear(times * self.limits.seconds)
         if said is None and self.process.poll() is None and self.lines.empty():
             stopped = True
             if not WINDOWS:
