@@ -307,7 +307,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds",
         type=float,
         default=60,
-        help="time limit of an answer's cell, and of a check; the lesson's own get ten times as long",
+        help="time limit of an answer and of a check; the lesson's own cells get ten times as long",
     )
     parser.add_argument("--memory", type=float, default=4, help="GB for a notebook (Linux)")
     parser.add_argument("--notebooks", type=Path, default=SERIES, help="the official ones")

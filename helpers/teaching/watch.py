@@ -60,7 +60,7 @@ def run(steps: list[Step], seed: str, given: list[str], limits: Limits) -> dict[
     """What came of each step, by its position.
 
     After a step that killed its process, or filled its memory, a new process runs all others. A
-    cell of the lesson that does so ends the run: the steps from there on are missing.
+    cell of the lesson that does so, or does not end, ends the run: the steps after it are missing.
     """
     outcomes: dict[int, Outcome] = {}
     order = {"steps": steps, "seed": seed, "given": given, "gigabytes": limits.gigabytes}
@@ -122,8 +122,9 @@ class Process:
             raise RuntimeError(f"the judging process did not start ({self._exit_code()})")
         while begun := self._hear(START):
             step = begun["begins"]
-            outcomes[step] = self._one(LESSON if self.kinds[step] == "lesson" else 1)
-            if outcomes[step].fatal:
+            lesson = self.kinds[step] == "lesson"
+            outcome = outcomes[step] = self._one(LESSON if lesson else 1)
+            if outcome.fatal or (lesson and outcome.error == STOPPED):
                 return step
         return None
 

@@ -208,7 +208,7 @@ def test_twelve_submissions_are_marked_in_one_command(official, tmp_path, capsys
     cheating(official, folder)
     broken(folder)
     table, report = tmp_path / "marks.csv", tmp_path / "report.xml"
-    order = [folder, "--seed", 7, "--csv", table, "--junit", report, "--seconds", 20]
+    order = [folder, "--seed", 7, "--csv", table, "--junit", report, "--seconds", 10]
     assert main([*map(str, order), "--notebooks", str(official)]) == 0
 
     with open(table, encoding="utf-8", newline="") as file:
