@@ -252,6 +252,10 @@ def main() -> None:
     alone, limited = leave_network(), limit_memory(order["gigabytes"])
     judge = Judge(order["seed"], order["given"], Hook(Path.cwd(), SERIES))
 
+    # An answer that imports it gets another copy; IPython did the same with this module.
+    del sys.modules["helpers.teaching.guard"]
+    vars(sys.modules["helpers.teaching"]).pop("guard", None)
+
     def say(**words: Any) -> None:
         answers.write(json.dumps({"token": order["token"], **words}) + "\n")
         answers.flush()
