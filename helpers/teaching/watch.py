@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +119,7 @@ class Process:
 
         Raises RuntimeError if the process did not start.
         """
-        if self._hear(START) is None:
+        if not self._hear(START):
             raise RuntimeError(f"the judging process did not start ({self._exit_code()})")
         while begun := self._hear(START):
             step = begun["begins"]
@@ -141,14 +142,12 @@ class Process:
 
     def _one(self, times: int) -> Outcome:
         """What comes of the step that has begun, within so many times the limit."""
-        stopped = False
         said = self._hear(times * self.limits.seconds)
-        if said is None and self.process.poll() is None and self.lines.empty():
-            stopped = True
-            if not WINDOWS:
-                self.process.send_signal(signal.SIGINT)
-                said = self._hear(GRACE)
-        if said is None:
+        stopped = said is None
+        if stopped and not WINDOWS:
+            self.process.send_signal(signal.SIGINT)
+            said = self._hear(GRACE)
+        if not said:
             return Outcome(error=STOPPED if stopped else self._death(), fatal=True)
 
         remarks = tuple(said.get("remarks", ()))
@@ -165,7 +164,10 @@ class Process:
         return f"It took more than {self.limits.gigabytes:g} GB of memory."
 
     def _exit_code(self) -> str:
-        code = self.process.wait()
+        try:
+            code = self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            return "it no longer answers"
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
     def _death(self) -> str:
@@ -192,10 +194,20 @@ class Process:
         self.lines.put(b"")
 
     def _hear(self, seconds: float) -> dict[str, Any] | None:
-        """The next answer; None if none comes in time, or it is nobody's that knows the token."""
-        try:
-            line = self.lines.get(timeout=seconds)
-            said = json.loads(line or b"{}")
-        except (queue.Empty, ValueError):
-            return None
-        return said if isinstance(said, dict) and said.get("token") == self.token else None
+        """The next answer; None if there is none in time, {} if the process has ended.
+
+        What does not know the token is not an answer.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0, end - time.monotonic()))
+                said = json.loads(line or b"{}")
+            except queue.Empty:
+                return None
+            except ValueError:
+                continue
+            if not line:
+                return {}
+            if isinstance(said, dict) and said.get("token") == self.token:
+                return said
