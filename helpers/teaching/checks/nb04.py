@@ -31,7 +31,7 @@ def training_step(step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tens
     optimizer, own = (torch.optim.SGD(network.parameters(), 0.5) for network in (mine, theirs))
 
     for k in range(3):
-        answer = ask(step, mine, optimizer, images, masks)
+        answer = ask(step, mine, optimizer, images.clone(), masks.clone())
         logits = theirs(images)
         loss = cross_entropy(logits, masks)
         own.zero_grad()
@@ -236,7 +236,8 @@ def accumulated_step(
 
     sizes: list[int] = []
     mine.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    if step(mine, torch.optim.SGD(mine.parameters(), 0.5), images, masks, 4) is ...:
+    given = images.clone(), masks.clone()
+    if step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, 4) is ...:
         raise Unanswered
 
     def step_of(loss: Callable[[nn.Module], Tensor]) -> Tensor:

@@ -43,7 +43,7 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     prediction = target.where(keep, (target + 1) % 3)
 
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix  # class 3 never occurs
-    matrix = tensor(ask(function, prediction, target, 4), (4, 4))
+    matrix = tensor(ask(function, prediction.clone(), target.clone(), 4), (4, 4))
     slips = {"Rows and columns are swapped: true classes are rows.": wanted.T}
     counted = f"It counts {int(matrix.sum())} of {target.numel()} pixels"
     compare(matrix, wanted, slips, f"{counted}, or puts some into the wrong entry.")
@@ -51,7 +51,7 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     target[:, :2] = IGNORE_INDEX
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix
     otherwise = "Right without ignored pixels. With them, it counts some that it should not."
-    compare(ask(function, prediction, target, 4), wanted, {}, otherwise)
+    compare(ask(function, prediction.clone(), target.clone(), 4), wanted, {}, otherwise)
     return "True classes in rows, ignored pixels left out."
 
 
