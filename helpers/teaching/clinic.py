@@ -255,8 +255,9 @@ AGAINST: Mapping[str, Callable[[Case], str]] = {
         f" photos, {alike(case.photos.float()):.2f}."
     ),
     "twice": lambda case: (
-        "Then what enters training would have a mean near -2 and a standard deviation near 4."
-        f" It has {_spread(case.training()[0])}."
+        "Then the standard deviation of what enters training would be some four times that of what"
+        f" enters validation. In training it is {case.training()[0].std():.1f}, in validation"
+        f" {case.validation()[0].std():.1f}."
     ),
     "softmax": lambda case: (
         "Then its loss could not go below 0.55, not even for perfect logits. For those, it is"
@@ -596,7 +597,7 @@ def readings(case: Case) -> dict[str, str]:
 
 
 def sheets(clinic: Ward, labels: Sequence[str], key: bool = False) -> str:
-    """A Markdown page for each patient, to fill in by hand; with `key`, the diagnoses after them."""
+    """Markdown, a page for each patient to fill in by hand; key: adds the diagnoses at the end."""
     choices = "\n".join(f"- [ ] {text}" for text in DIAGNOSES.values())
     pages = []
     for label in labels:

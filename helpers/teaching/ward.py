@@ -555,15 +555,15 @@ class Patient12(Patient):
 
 
 class Patient13(Patient):
-    complaint = "The training loss falls as it should. The validation is poor from the beginning."
+    complaint = "The training loss falls as it should. Validation and use do not keep up with it."
     name = "twice"
     step = "training"
     why = (
-        "The dataset normalizes, and the training normalizes again: the mean of what enters is"
-        " about -2, its spread 4. Validation and use normalize once. The network trains well on"
-        " what it gets, and gets something else afterwards. The mean and spread of what enters show"
-        " it. The fix is to normalize in one place. (`helpers.transforms.normalize` takes bytes"
-        " only, and so refuses a second time.)"
+        "The dataset normalizes, and the training normalizes again: each channel is divided"
+        " by about 0.225 twice, so its standard deviation is about 4, not 1. Validation and use"
+        " normalize once. The network learns from what it gets, and gets something else afterwards."
+        " The standard deviation of what enters shows it. The fix is to normalize in one place."
+        " (`helpers.transforms.normalize` takes bytes only, and so refuses a second time.)"
     )
     hint = "Compare what enters the network in training and in validation."
 
