@@ -70,7 +70,7 @@ class Case:
         self.photos, self.masks = new
 
     def __repr__(self) -> str:
-        return f"Patient {self.label}"
+        return f"Patient {self.label}" if len(self.label) == 1 else self.label
 
     @property
     def complaint(self) -> str:
@@ -306,7 +306,7 @@ def plot_case(case: Case, sound: ward.Curve) -> Figure:
     figure, axes = _panels(f"Patient {case.label}")
     for ax, name in zip(axes[:2], ("loss", "score"), strict=True):
         ax.plot(*_along(getattr(sound, name)), "--", color="0.65", label="sound training")
-        ax.plot(*_along(getattr(case.curve, name)), color="C0", label="this patient")
+        ax.plot(*_along(getattr(case.curve, name)), ".-", color="C0", label="this patient")
     _label(axes)
 
     # Columns: a photo, and below it what the owner's program makes of it.
@@ -336,7 +336,7 @@ def plot_fix(before: Case, after: Case) -> Figure:
 
 def _panels(title: str) -> tuple[Figure, Sequence]:
     figure, axes = plt.subplots(
-        1, 4, figsize=(11, 3.6), dpi=90, layout="constrained", width_ratios=(3, 3, 1.6, 1.6)
+        1, 4, figsize=(11.6, 5.3), dpi=90, layout="constrained", width_ratios=(2.8, 2.8, 2.5, 2.5)
     )
     figure.suptitle(title, fontsize=11)
     return figure, axes
@@ -348,8 +348,9 @@ def _along(values: Sequence[float]) -> tuple[np.ndarray, Sequence[float]]:
 
 def _label(axes: Sequence) -> None:
     axes[0].set(xlabel="part of the training", title="Training loss of each step")
-    axes[1].set(xlabel="part of the training", title="mIoU of its own validation", ylim=(0, 1))
+    axes[1].set(xlabel="part of the training", title="mIoU of its own validation", ylim=(0, 0.8))
     for ax in axes[:2]:
+        ax.set_xlim(0, 1.08)
         ax.title.set_fontsize(9)
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, fontsize=8)
@@ -475,7 +476,7 @@ class Ward:
     @cached_property
     def sound(self) -> Case:
         """A training without a fault, to compare with."""
-        return _admitted(self._folders, ward.Patient, 0, "sound")
+        return _admitted(self._folders, ward.Patient, 0, "the sound training")
 
     @cached_property
     def example(self) -> Case:

@@ -386,8 +386,8 @@ class Patient05(Patient):
 
 class Patient06(Patient):
     complaint = (
-        "I have only a few photos to train on, and it works surprisingly well. The names of"
-        " training and validation are disjoint; I checked that."
+        "I have only a few photos to train on, and the validation is as good as my colleague's, who"
+        " has four times as many."
     )
     name = "leak"
     step = "validation"
@@ -481,8 +481,8 @@ class Patient09(Patient):
 
 class Patient10(Patient):
     complaint = (
-        "I go on from the weights that a colleague trained on other pets. They do not seem to help"
-        " at all."
+        "I go on from the weights that a colleague trained on other pets. It learns. Is all as it"
+        " should be?"
     )
     name = "strict"
     step = "network"
@@ -532,8 +532,8 @@ class Patient11(Patient):
 
 class Patient12(Patient):
     complaint = (
-        "The photos come from phones; the masks were drawn on a computer. It learns, but it stays"
-        " behind a colleague's network that is trained on the same pets."
+        "It stays behind a colleague's network that is trained on the same pets. I took out one"
+        " photo and its mask and looked at them: they fit."
     )
     name = "exif"
     step = "open"
@@ -647,8 +647,8 @@ class Patient18(Patient):
 
 class Patient19(Patient):
     complaint = (
-        "The very first loss is far below that of a guess. I have read that this is too good to be"
-        " true."
+        "I go on from the weights that a colleague trained on other pets. The very first loss is"
+        " far below that of a guess. I have read that this is too good to be true."
     )
     why = (
         "Nothing is wrong: it goes on from a colleague's weights, so that it begins with what they"
