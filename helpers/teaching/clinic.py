@@ -22,6 +22,7 @@ from typing import Any
 from helpers import files
 from helpers.datasets.pets import PetFolder, find_dataset
 from helpers.metrics import ConfusionMatrix
+from helpers.model import UNet
 from helpers.teaching import mine, ward
 from helpers.teaching.outputs import Described, as_html
 
@@ -32,7 +33,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 DIAGNOSES = {
     "healthy": "Nothing is wrong",
@@ -106,7 +107,7 @@ class Case:
         """Its loss function, of logits (N, 3, H, W) and masks (N, H, W)."""
         return self._patient.loss(logits, masks)
 
-    def backward(self, loss: Tensor, model: nn.Module) -> None:
+    def backward(self, loss: Tensor, model: UNet) -> None:
         """Its backward pass: sets the gradients of a model's parameters."""
         self._patient.backward(loss, model)
 
@@ -117,12 +118,12 @@ class Case:
         return self._patient.curve
 
     @property
-    def start(self) -> nn.Module:
+    def start(self) -> UNet:
         """A copy of its network before training."""
         return copy.deepcopy(self._patient.start)
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> UNet:
         """A copy of its network after training."""
         return copy.deepcopy(self._patient.model)
 
@@ -146,10 +147,11 @@ def gradients(case: Case) -> dict[str, float]:
     """The norm of the first gradients, block by block."""
     model, (images, masks) = case.start.train(), case.batch()
     case.backward(case.loss(model(images), masks), model)
-    return {
-        name: torch.stack([p.grad.norm() for p in part.parameters()]).norm().item()
-        for name, part in model.named_children()
-    }
+    norms = {}
+    for name, part in model.named_children():
+        found = [p.grad.norm() for p in part.parameters() if p.grad is not None]
+        norms[name] = torch.stack(found).norm().item()
+    return norms
 
 
 def moved(case: Case) -> tuple[int, int]:

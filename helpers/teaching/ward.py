@@ -594,7 +594,8 @@ class Patient14(Patient):
         scaled = loss.half() * 2.0**16
         scaled.backward()
         for value in model.parameters():
-            value.grad /= 2.0**16
+            if value.grad is not None:
+                value.grad /= 2.0**16
 
 
 class Patient15(Patient):

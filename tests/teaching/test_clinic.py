@@ -14,7 +14,7 @@ KINDS = {kind.__name__: kind for kind in ward.PATIENTS}
 FAULTY = [name for name, kind in KINDS.items() if kind.step]
 TELLTALE = re.compile(
     r"softmax|normali[sz]|eval\b|train\(\)|mirror|sort|exif|orientation|reshape|permute|optimizer\."
-    r"|parameter|strict|schedul|rotat|float16|overflow|bilinear|clamp|255\b.*class|leak|copy|copies",
+    r"|parameter|strict|schedule|rotate|rotation|float16|overflow|bilinear|clamp|255\b.*class|leak|copy|copies",
     re.IGNORECASE,
 )
 
