@@ -231,8 +231,7 @@ def _strict(case: Case) -> str:
 AGAINST: Mapping[str, Callable[[Case], str]] = {
     "healthy": lambda case: f"One of the instruments shows a fault. {case._patient.hint}",
     "labels": lambda case: (
-        "Then its masks would hold 3, and no 0. They hold"
-        f" {_values(case.training()[1])} (255: no label)."
+        f"Then its masks would hold 3, and no 0. They hold {_values(case.training()[1])}."
     ),
     "clamp": lambda case: (
         "Then no mask would hold 255 where the image has gray edges. Its masks hold"
