@@ -314,7 +314,7 @@ def plot_case(case: Case, sound: ward.Curve) -> Figure:
     for column, k in enumerate((0, len(case.photos) // 2)):
         picture = case.picture(case.predict(case.photos[k : k + 1])[0])
         _draw_pair(axes[2 + column], case.photos[k], picture)
-    axes[2].set_title("two photos, and the\npictures of their masks", fontsize=9)
+    axes[2].set_title("two pets, and the\npictures of their masks", fontsize=9)
     return figure
 
 
@@ -327,7 +327,7 @@ def plot_fix(before: Case, after: Case) -> Figure:
             ax.plot(*_along(getattr(case.curve, part)), style, color=color, label=name)
         axes[1].plot([1.04], [score(case).mean_iou()], "o", color=color)
     _label(axes)
-    axes[1].set_xlabel("part of the training; dots: on the ward's photos")
+    axes[1].set_xlabel("part of the training\ndots: on the ward's photos")
 
     for ax, case, name in ((axes[2], before, "before"), (axes[3], after, "after")):
         _draw_pair(ax, case.photos[0], case.picture(case.predict(case.photos[:1])[0]))
@@ -337,7 +337,7 @@ def plot_fix(before: Case, after: Case) -> Figure:
 
 def _panels(title: str) -> tuple[Figure, Sequence]:
     figure, axes = plt.subplots(
-        1, 4, figsize=(11.6, 5.3), dpi=90, layout="constrained", width_ratios=(2.8, 2.8, 2.5, 2.5)
+        1, 4, figsize=(11.6, 6.0), dpi=90, layout="constrained", width_ratios=(2.8, 2.8, 2.5, 2.5)
     )
     figure.suptitle(title, fontsize=11)
     return figure, axes
@@ -376,7 +376,7 @@ def describe(case: Case) -> str:
     return (
         f"Patient {case.label}. Training loss: first {loss[0]:.2f}, at the end"
         f" {sum(last) / len(last):.2f} on average. mIoU of its own validation: {own[0]:.2f} after"
-        f" the first epoch, {own[-1]:.2f} at the end. Two photos, and the pictures that its"
+        f" the first epoch, {own[-1]:.2f} at the end. Two pets, and the pictures that its"
         f" program makes of their masks: the first holds {colors} different colors, the brightest"
         f" value is {shown.max()} of 255."
     )
@@ -401,7 +401,9 @@ def _code(patient: ward.Patient) -> str:
     parts = []
     for title, owner in (("The code", type(patient)), ("Fixed", ward.Patient)):
         source = textwrap.dedent(inspect.getsource(getattr(owner, patient.step)))
-        parts.append(f"<p><b>{title}</b></p><pre>{escape(source)}</pre>")
+        parts.append(
+            f"<p><b>{title}</b></p><pre style='font-family: monospace'>{escape(source)}</pre>"
+        )
     return "".join(parts)
 
 
@@ -527,8 +529,8 @@ def answer(case: Case, key: str) -> Answer:
     patient = case._patient
     if key != patient.name:
         against = patient.instead.get(key) or AGAINST[key](case)
-        return Answer(False, f"*{DIAGNOSES[key]}.* {against}")
-    text = f"*{DIAGNOSES[key]}.* {patient.why}"
+        return Answer(False, f"{DIAGNOSES[key]}. {against}")
+    text = f"{DIAGNOSES[key]}. {patient.why}"
     if not patient.step:
         return Answer(True, text)
 

@@ -139,9 +139,9 @@ def test_right_is_right_and_wrong_does_not_name_it(hospital, name, monkeypatch):
         assert found.right == (key == right)
         if key != right:
             assert DIAGNOSES[key] in found.text and DIAGNOSES[right] not in found.text
-            assert "pre>" not in found.html and len(found.text) > 60
+            assert "<pre" not in found.html and len(found.text) > 60
         elif case._patient.step:
-            assert found.html.count("<pre>def ") == 2 and "<img alt=" in found.html
+            assert found.html.count("<pre ") == 2 and "<img alt=" in found.html
 
 
 def test_the_code_shown_is_the_code_that_ran(hospital):
