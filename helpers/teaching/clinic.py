@@ -416,24 +416,30 @@ class Visit(widgets.VBox):
         self.saved = f"<p><b>Patient {case.label}</b>: “{escape(case.complaint)}”</p>{image}"
         self.plain = f"Patient {case.label}: “{case.complaint}” {shown.text}"
 
-        options = [("Choose a diagnosis", ""), *((text, key) for key, text in DIAGNOSES.items())]
-        self.choice = widgets.Dropdown(
-            options=options, description=f"Patient {case.label}", layout={"width": "36em"}
+        # Not a Dropdown: JupyterLab keeps its arrow keys for itself, but not those of a text field.
+        self.choice = widgets.Combobox(
+            options=list(DIAGNOSES.values()),
+            description=f"Patient {case.label}",
+            placeholder="Choose from the list, or type the short name",
+            layout={"width": "36em"},
         )
         self.button = widgets.Button(description=f"Diagnose {case.label}")
         self.feedback = widgets.HTML()
 
         given = clinic.answers().get(case.label, "")
         if given in DIAGNOSES:
-            self.choice.value = given
-            self.feedback.value = f"<p>Your last answer: {DIAGNOSES[given]}. Press the button.</p>"
+            self.choice.value = DIAGNOSES[given]
+            self.feedback.value = "<p>This was your last answer. Press the button.</p>"
 
         def check(_button: widgets.Button) -> None:
-            if not self.choice.value:
+            if not self.choice.value.strip():
                 self.feedback.value = "<p>Choose something first.</p>"
                 return
             self.feedback.value = "<p>One moment ...</p>"
-            self.feedback.value = clinic.answer(case.label, self.choice.value).html
+            try:
+                self.feedback.value = clinic.answer(case.label, self.choice.value).html
+            except ValueError as error:
+                self.feedback.value = f"<p>{escape(str(error))}</p>"
 
         self.button.on_click(check)
         row = widgets.HBox([self.choice, self.button], layout={"flex_flow": "row wrap"})
@@ -492,9 +498,9 @@ class Ward:
 
     def answer(self, label: str, diagnosis: str) -> Answer:
         """The form without widgets. diagnosis: one of `DIAGNOSES`, its key or its text."""
-        keys = {text.lower(): key for key, text in DIAGNOSES.items()}
-        key = keys.get(diagnosis.lower().rstrip("."), diagnosis)
-        if key not in DIAGNOSES:
+        keys = {text.lower(): key for key, text in DIAGNOSES.items()} | {k: k for k in DIAGNOSES}
+        key = keys.get(diagnosis.strip().lower().rstrip("."), "")
+        if not key:
             raise ValueError(f"no diagnosis {diagnosis!r}: choose among {', '.join(DIAGNOSES)}")
         case = self[label]
         self._keep(label, key)

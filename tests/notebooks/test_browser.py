@@ -295,10 +295,10 @@ def answer_quiz(page: Page) -> None:
 
 def diagnose_patient(page: Page) -> None:
     """Choose a diagnosis in the clinic's form, by keyboard, and read why it fits or does not."""
-    form = page.locator(".widget-vbox:has(.widget-dropdown)").last
+    form = page.locator(".widget-vbox:has(input[list])").last
     form.scroll_into_view_if_needed()
-    form.locator("select").focus()
-    page.keyboard.press("ArrowDown")
+    form.locator("input[list]").focus()
+    page.keyboard.type("softmax")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # the button
     wait(lambda: re.search("✓ Right|✗ Not this", form.inner_text()), 60, "the clinic to answer")

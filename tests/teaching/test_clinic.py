@@ -178,14 +178,17 @@ def test_the_form_answers_and_remembers(hospital, kept):
     visit.button.click()
     assert "Choose something first" in visit.feedback.value
 
+    visit.choice.value = "a cold"
+    visit.button.click()
+    assert "choose among healthy" in visit.feedback.value
     visit.choice.value = wrong
     visit.button.click()
     assert "Not this" in visit.feedback.value
-    visit.choice.value = right
+    visit.choice.value = DIAGNOSES[right]
     visit.button.click()
     assert "Right" in visit.feedback.value
     assert json.loads((mine.folder() / "clinic.json").read_text()) == {"0": {"A": right}}
-    assert hospital.visit("A").choice.value == right
+    assert hospital.visit("A").choice.value == DIAGNOSES[right]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{broken", '{"0": 3}', '{"0": {"A": "nothing"}}'])
