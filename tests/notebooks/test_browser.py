@@ -33,6 +33,7 @@ from helpers.teaching.explorers import (
     explore_augmentation, explore_dataset, explore_features, explore_predictions, explore_pyramid,
     explore_runs, explore_unet,
 )
+from helpers.teaching.clinic import Ward
 from helpers.teaching.quiz import quiz
 from helpers.transforms import normalize
 """,
@@ -58,6 +59,7 @@ runs = {
     "explore_features(model, normalize(images), images, masks.long())",
     "explore_pyramid(encoders, normalize(images), images)",
     'quiz("05")',
+    'Ward(source).visit("A")',
 ]
 EXPLORERS = sum(cell.startswith("explore_") for cell in CELLS)
 # One step of these need not change the picture, but it changes the text.
@@ -252,6 +254,7 @@ def test_explorers_and_quiz_follow_the_keyboard(page, lab, capsys):
     for explorer in explorers.all():
         seconds += [(took, label) for label, took in move_all(page, explorer)]
     answer_quiz(page)
+    diagnose_patient(page)
 
     with capsys.disabled():
         slowest = max(seconds)
@@ -308,3 +311,14 @@ def answer_quiz(page: Page) -> None:
     cut = "all => all.filter(label => label.scrollWidth > label.clientWidth).length"
     assert not quiz.locator(".widget-checkbox label").evaluate_all(cut)
     assert "From notebook 02." in forms.last.inner_text()
+
+
+def diagnose_patient(page: Page) -> None:
+    """Choose a diagnosis in the clinic's form, by keyboard, and read why it fits or does not."""
+    form = page.locator(".widget-vbox:has(input[list])").last
+    form.scroll_into_view_if_needed()
+    form.locator("input[list]").focus()
+    page.keyboard.type("softmax")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")  # the button
+    wait(lambda: re.search("✓ Right|✗ Not this", form.inner_text()), 60, "the clinic to answer")
