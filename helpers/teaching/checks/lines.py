@@ -15,7 +15,8 @@ def in_order(order: Any, lines: Mapping[str, str], head: str, end: str = "") -> 
 
     Raises `Hint` for letters that are missing, twice, or of no line.
     """
-    refuse(not isinstance(order, str), f'The letters are asked for, in quotes: "{"".join(lines)}".')
+    one = f'One text is asked for, all letters in quotes, such as "{"".join(lines)}".'
+    refuse(not isinstance(order, str), one)
     letters = [letter for letter in order.upper() if letter.isalnum()]
     unknown = sorted(set(letters) - set(lines))
     refuse(unknown, f"There is no line {', '.join(unknown)}.")

@@ -250,6 +250,9 @@ def accumulated_step(
         parts = zip(images.chunk(4), masks.chunk(4), strict=True)
         return torch.stack([cross_entropy(network(some), truth) for some, truth in parts]).sum()
 
+    def summed(network: nn.Module) -> Tensor:
+        return cross_entropy(network(images), masks) * (masks != IGNORE_INDEX).sum()
+
     got, of_means = moved(mine, model), step_of(sum_of_means)
     refuse(not got.any(), "The weights did not change.")
     most, held = max(sizes), len(images) // 4
@@ -257,11 +260,17 @@ def accumulated_step(
     slips = {
         "The step is too long: gradients add up; the mean is over the whole batch.": of_means,
         "A mean of the parts' means: how many pixels that count has each part?": of_means / 4,
+        "The sum is divided by all pixels. Those that are ignored do not count.": (
+            step_of(lambda network: summed(network) / masks.numel())
+        ),
+        "The sum is divided by the number of images. The mean is over pixels.": (
+            step_of(lambda network: summed(network) / len(images))
+        ),
     }
     otherwise = "Not the step of the batch. When are gradients cleared, how often do weights move?"
     whole = step_of(lambda network: cross_entropy(network(images), masks))
     compare(got, whole, slips, otherwise)
-    return "The same step as with the whole batch, in a quarter of the memory."
+    return "The step of the whole batch. (Batch normalization still sees the parts alone.)"
 
 
 def moved(network: nn.Module, start: nn.Module) -> Tensor:

@@ -132,4 +132,11 @@ def weighted_iou(function: Callable[[Tensor], float]) -> str:
     }
     otherwise = "The weights are fractions of all true pixels, so they sum to 1."
     compare(value, true @ values, slips, otherwise)
-    return f"For this matrix it is {value:.3f}, with an mIoU of {values.mean():.3f}."
+
+    matrix[2], matrix[:, 2] = 0, 0  # a class that is neither there nor predicted
+    value, weights = number(ask(function, matrix.clone())), matrix.sum(dim=1) / matrix.sum()
+    absent = (
+        "Right while all classes occur. One that does not has IoU NaN and weight 0: leave it out."
+    )
+    compare(value, weights[:2].double() @ iou(matrix)[:2], {}, absent)
+    return "No class counts for more than it covers, and an absent one not at all."
