@@ -1,15 +1,18 @@
-"""The notebooks without solutions and outputs, to hand out:
+"""The notebooks without solutions and outputs, to hand out, and the key to them:
 
 python -m helpers.teaching student --out FOLDER
+python -m helpers.teaching key --out FILE.md
 """
 
 import argparse
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from helpers import files
 from helpers.teaching import SERIES
+from helpers.teaching.quiz import read_quiz
 
 import nbformat
 from nbformat import NotebookNode
@@ -55,15 +58,42 @@ def write_student_edition(folder: Path, notebooks: Path = SERIES) -> list[Path]:
     return targets
 
 
+def answer_key(notebooks: Path = SERIES) -> str:
+    """All solutions, and the right letters of all quizzes, as Markdown."""
+    parts = ["# Answer key"]
+    for path in sorted(notebooks.glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        parts.append("#" + cells[0].source.splitlines()[0])
+        parts += [
+            re.sub(r"</?details>", "", cell.source)
+            .replace("<summary>", "### ")
+            .replace("</summary>", "")
+            .strip()
+            for cell in cells
+            if _is_solution(cell) and not cell.source.startswith("## Solutions")
+        ]
+        questions = read_quiz(path.name[:2])
+        letters = " ".join(f"{k}{question.answer}" for k, question in enumerate(questions, start=1))
+        parts.append(f"### Quiz\n\n{letters}")
+    return "\n\n".join(parts) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m helpers.teaching",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("edition", choices=["student"])
-    parser.add_argument("--out", type=Path, required=True, help="a folder, empty or new")
+    parser.add_argument("what", choices=["student", "key"])
+    parser.add_argument("--out", type=Path, required=True, help="a folder, empty or new; a file")
     options = parser.parse_args(arguments)
+
+    if options.what == "key":
+        files.make_folder(options.out.parent)
+        with files.atomic(options.out) as partial:
+            partial.write_text(answer_key(), encoding="utf-8")
+        print(f"solutions and quizzes in {options.out}")
+        return
     try:
         written = write_student_edition(options.out)
     except FileExistsError as error:

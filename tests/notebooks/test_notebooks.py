@@ -241,3 +241,49 @@ def test_one_task_is_open_and_has_a_rubric(path):
     for task in tasks:
         rubric = task.partition("<details><summary>Rubric</summary>")[2]
         assert rubric.count("\n- ") >= 3
+
+
+def test_minutes_of_people_add_up():
+    """What a lesson states is the sum of its parts, here, in README and on the lecturers' page."""
+    pages = [
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("../README.md", "TEACHING.md")
+    ]
+    for path in NOTEBOOKS:
+        text = "\n".join(prose(load(path)))
+        parts = re.search(r"(\d+) minutes to read, (\d+) for the exercises, 5 for the quiz", text)
+        if path.name[:2] in ("00", "08"):
+            assert not parts
+            continue
+        read, exercises = map(int, parts.groups())
+        assert exercises == sum(map(int, re.findall(r"importance \d of 5, (\d+)", text)))
+        for page in pages:
+            (row,) = re.findall(rf"(?m)^\| {path.name[:2]} .*$", page.split("## One day")[0])
+            assert f"| {read + exercises + 5} min |" in row
+
+
+def test_plans_of_the_lecturers_page_add_up():
+    page = (FOLDER / "TEACHING.md").read_text(encoding="utf-8")
+    day, evenings, rest = re.split("## Three evenings|## Six weeks", page.split("## One day")[1])
+    at = 9 * 60
+    for hour, minute, minutes in re.findall(r"(?m)^\| (\d+):(\d+) \| (\d+) \|", day):
+        assert at == 60 * int(hour) + int(minute)
+        at += int(minutes)
+    assert at == 17 * 60 and "06:" in day and "07 " in day
+
+    lengths = [0]
+    for number, minutes in re.findall(r"(?m)^\| (\d?) ?\| (\d+) \|", evenings):
+        if number:
+            lengths.append(0)
+        lengths[-1] += int(minutes)
+    assert lengths == [0, 180, 180, 180]
+    weeks = re.findall(r"(?m)^\| \d \| [^|]+ \| ([\d +]+) \|", rest.split("## Mis")[0])
+    assert [sum(map(int, week.split("+"))) for week in weeks] == [90] * 6
+
+
+def test_misconceptions_name_sections_that_are_there():
+    page = (FOLDER / "TEACHING.md").read_text(encoding="utf-8")
+    rows = re.findall(r'(?m)^\| (\d\d) \|.*\| "([^"|]+)" \|', page.split("## Misconceptions")[1])
+    assert {number for number, _ in rows} == {path.name[:2] for path in NOTEBOOKS}
+    for number, heading in rows:
+        text = "\n".join(prose(load(next(p for p in NOTEBOOKS if p.name[:2] == number))))
+        assert re.search(rf"(?m)^##+ {re.escape(heading)}$", text), heading

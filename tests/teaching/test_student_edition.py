@@ -2,6 +2,7 @@
 
 from helpers.teaching import SERIES
 from helpers.teaching.__main__ import main, student_edition, with_solutions
+from helpers.teaching.quiz import read_quiz
 
 import nbformat
 import pytest
@@ -46,3 +47,16 @@ def test_the_command_writes_all_and_replaces_none(tmp_path, capsys):
         main(["student", "--out", str(tmp_path / "course")])
     assert f"{written[0].name} is there already" in capsys.readouterr().err
     assert written[0].read_text() == "an answer"
+
+
+def test_the_key_has_every_solution_and_every_quiz(tmp_path, capsys):
+    main(["key", "--out", str(tmp_path / "key.md")])
+    key = (tmp_path / "key.md").read_text(encoding="utf-8")
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        programs = [c.source.split("```python\n")[1:] for c in cells if "solution" in tags(c)]
+        for program in programs:
+            assert all(part.split("```")[0] in key for part in program)
+        right = " ".join(f"{k}{q.answer}" for k, q in enumerate(read_quiz(path.name[:2]), start=1))
+        assert f"\n{right}\n" in key
+    assert "<details>" not in key and capsys.readouterr().out.endswith("key.md\n")
