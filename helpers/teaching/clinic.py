@@ -252,8 +252,8 @@ AGAINST: Mapping[str, Callable[[Case], str]] = {
     ),
     "reshape": lambda case: (
         "Then the channels of a pixel would come from different rows, and hardly agree. Their"
-        f" correlation in its training images is {alike(case.training()[0]):.2f}; in the ward's"
-        f" photos, {alike(case.photos.float()):.2f}."
+        f" correlation would be near 0. In its training images it is"
+        f" {alike(case.training()[0]):.2f}."
     ),
     "twice": lambda case: (
         "Then the standard deviation of what enters training would be some four times that of what"
@@ -293,7 +293,7 @@ AGAINST: Mapping[str, Callable[[Case], str]] = {
         " {1}, {0} are.".format(*copies(case))
     ),
     "gray": lambda case: (
-        "Then the brightest value in the pictures that its program saves would be 2. It is"
+        "Then the brightest value in the pictures that its program saves would be at most 2. It is"
         f" {case.picture(case.predict(case.photos[:1])[0]).max()}."
     ),
 }
@@ -304,7 +304,7 @@ AGAINST: Mapping[str, Callable[[Case], str]] = {
 
 def plot_case(case: Case, sound: ward.Curve) -> Figure:
     """Loss and own score, beside the sound training's in gray; photos, and the owner's pictures."""
-    figure, axes = _panels(f"Patient {case.label}")
+    figure, axes = _panels(str(case))
     for ax, name in zip(axes[:2], ("loss", "score"), strict=True):
         ax.plot(*_along(getattr(sound, name)), "--", color="0.65", label="sound training")
         ax.plot(*_along(getattr(case.curve, name)), ".-", color="C0", label="this patient")

@@ -392,13 +392,13 @@ class Patient06(Patient):
     name = "leak"
     step = "validation"
     why = (
-        "Half of the validation images are training images, mirrored. Names cannot show that; the"
-        " pictures can, as long as the copies are exact: compare each image and its mirror image"
-        " with the training images. (Cropped or saved again, copies differ in their bytes: then"
-        " only a split by source keeps them together.) The fix is to split before anything is"
-        " copied or augmented."
+        "A third of the validation images are training images, mirrored. Names cannot show that;"
+        " the pictures can, as long as the copies are exact: compare each image and its mirror"
+        " image with the training images. (Cropped or saved again, copies differ in their bytes:"
+        " then only a split by source keeps them together.) The fix is to split before anything"
+        " is copied or augmented."
     )
-    hint = "Compare its own score with your own, and then ask which images each is measured on."
+    hint = "Ask which images its own score is measured on, and whether it was trained on them."
     pairs_used = 16
     epochs = 32
     gamma = 0.95
@@ -412,8 +412,8 @@ class Patient06(Patient):
 
 class Patient07(Patient):
     complaint = (
-        "It is worse than my colleague's. The loss function, the optimizer and the network are"
-        " hers, the photos and masks, too; only the lines that read the files are mine."
+        "It is worse than my colleague's, on the same photos and masks. All lines that I changed"
+        " look harmless to me."
     )
     name = "sorting"
     step = "pairs"
@@ -604,7 +604,8 @@ class Patient15(Patient):
     step = "picture"
     why = (
         "The masks are right, and saved as they are: 0, 1 and 2 of 255 gray values look black. The"
-        " predictions, before they are saved, hold all classes, and the scores are sound. The fix"
+        " predictions, before they are saved, hold more than one class, and the scores are sound."
+        " The fix"
         " is to give the classes colors, for a viewer; a file for another program may well hold"
         " the numbers."
     )
@@ -616,8 +617,8 @@ class Patient15(Patient):
 
 class Patient16(Patient):
     complaint = (
-        "Something must be wrong. The first loss is 1.1 and not 0, and after all my steps the"
-        " accuracy is near a half."
+        "Something must be wrong. The first loss is above 1 and not 0, and after all my steps the"
+        " accuracy is hardly better than if I said background everywhere."
     )
     why = (
         "Nothing is wrong: it has taken 16 steps. A first loss near ln 3 = 1.1 is what three"
