@@ -1,6 +1,11 @@
+import sys
+
 from helpers.losses import LOSSES
 
 import pytest
+
+if sys.platform == "win32":  # neither mutmut nor its alarms
+    collect_ignore = ["test_mutants.py"]
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -113,7 +113,27 @@ def dataset(kind: Callable[..., Any]) -> str:
     refuse(
         not right, "A mirrored pair is not what comes out: is it augmented before it is normalized?"
     )
+    seeded(kind, pairs, rows)
     return "Two methods, and any loader can use it."
+
+
+def seeded(kind: Callable[..., Any], pairs: Pairs, rows: Tensor) -> None:
+    """Raise `Hint` unless epoch and position decide what an augmentation draws."""
+    drawn: list[float] = []
+
+    def augment(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        drawn.append(float(torch.rand(())))
+        return image, mask
+
+    samples = kind(pairs, rows, augment)
+    for epoch, position in ((0, 0), (0, 1), (0, 0), (1, 0)):
+        samples.epoch = epoch
+        samples[position]
+    first, other, again, later = drawn
+    kept = "Keep the line that seeds the augmentation"
+    refuse(first != again, f"{kept}: made twice, a sample should look the same.")
+    refuse(first == other, f"{kept}: each position should draw for itself.")
+    refuse(first == later, f"{kept}: in another epoch, a sample should look different.")
 
 
 @exercise("02.2")
@@ -145,12 +165,9 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
 @exercise("02.4")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
     """A photo and its mask in a square, without distortion."""
-    for short in torch.randint(20, 45, (2,)).tolist():
-        width, height = (60, short) if short % 2 else (short, 64)
-        values = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
-        mask = np.zeros((height, width), dtype=np.uint8)
-        mask[:, width // 2 :] = 2
-        photo = Image.fromarray(values).convert("RGB")
+    for wide, short in enumerate(torch.randint(50, 110, (2,)).tolist()):
+        width, height = (170, short) if wide else (short, 150)
+        photo, mask = striped(width, height)
         parts = ask_two(function, photo, mask.copy(), 64, what="image, mask")
         image, boxed = tensor(parts[0], (3, 64, 64)), tensor(parts[1], (64, 64))
 
@@ -165,19 +182,40 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
         unlike = abs(padded - wanted) > 64
         refuse(unlike, f"{padded} pixels are padding; with the aspect kept, {wanted} are.")
 
-        # Where the photo lies.
-        refuse(image[:, inside].float().std() < 30, "The photo does not lie where the mask lies.")
+        # Where the photo lies, what surrounds it, and whether it was made small with care.
+        refuse(image[0, inside].float().std() < 30, "The photo does not lie where the mask lies.")
         rows, columns = inside.nonzero().T
         off = max(abs(int(line.min() + line.max()) - 63) for line in (rows, columns))
         refuse(off > 1, "The photo should lie in the middle, with equal padding on both sides.")
+        gray = (image[:, ~inside] == 124).all()
+        refuse(not gray, "Beside the photo the image should be gray: 124 in each color.")
+        coarse = image[2, inside].float().std() > 55
+        refuse(coarse, "Fine stripes of the photo became coarse ones: is there antialiasing?")
     return "Shapes stay true, and the padding is ignored."
+
+
+def striped(width: int, height: int) -> tuple[Image.Image, np.ndarray]:
+    """A photo that grows brighter, with lines of one pixel in blue, and a mask of broad stripes."""
+    columns = np.arange(width)
+    bright = np.linspace(0, 255, width)
+    colors = np.stack([bright, bright, 255 * (columns % 2)], axis=-1).astype(np.uint8)
+    mask = (2 * (columns // 15 % 2)).astype(np.uint8)
+    return Image.fromarray(np.tile(colors, (height, 1, 1))), np.tile(mask, (height, 1))
 
 
 @exercise("02.5")
 def split_by_animal(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> str:
     """A split that keeps the photographs of each animal together."""
-    sizes = torch.randint(1, 9, (30,))
-    animals = torch.arange(30).repeat_interleave(sizes)
+    photographs_kept_together(function, torch.randint(1, 9, (30,)))
+    photographs_kept_together(function, torch.full((40,), 3))  # a quarter can be reached exactly
+    return "No animal is known before validation asks about it."
+
+
+def photographs_kept_together(
+    function: Callable[[Tensor, int], tuple[Tensor, Tensor]], sizes: Tensor
+) -> None:
+    """Raise `Hint` for a wrong split of animals with so many photographs each."""
+    animals = torch.arange(len(sizes)).repeat_interleave(sizes)
     animals = 7 * animals[torch.randperm(len(animals))] + 3  # numbers need not be 0, 1, 2
     count, seed = len(animals), int(torch.randint(1000, ()))
 
@@ -196,8 +234,7 @@ def split_by_animal(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) ->
 
         # Whole animals until the quarter is reached: more by at most one animal, less one photo.
         found = f"{len(val)} of {count} photographs are held out"
-        few, many = len(val) < count / 4, len(val) >= count / 4 + 8
+        few, many = len(val) < count / 4, len(val) >= count / 4 + int(sizes.max())
         refuse(few or many, f"{found}. Is a quarter of the animals a quarter of the photographs?")
         refuse(rows(s)[1] != val, "The same seed gave two splits: runs could not be compared.")
     refuse(rows(seed) == rows(seed + 1), "Another seed gives the same split.")
-    return "No animal is known before validation asks about it."

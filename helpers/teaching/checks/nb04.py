@@ -74,9 +74,10 @@ def train_epoch(
 ) -> str:
     """One pass over a loader: each batch a step, in train() mode, and the mean loss of a sample."""
     model, images, masks = toy()
-    model.eval()  # as validation leaves it
+    model.eval().to("meta")  # in eval() mode as validation leaves it, and not where batches are
     optimizer = torch.optim.SGD(model.parameters(), 0.5)
     seen: list[tuple[bool, int, int]] = []
+    places: set[str] = set()
 
     def step(
         network: nn.Module, given: torch.optim.Optimizer, some: Tensor, truth: Tensor
@@ -84,6 +85,7 @@ def train_epoch(
         mixed = network is not model or given is not optimizer
         refuse(mixed, "The step takes model, optimizer, images and masks, in this order.")
         seen.append((network.training, len(some), len(truth)))
+        places.update((some.device.type, truth.device.type))
         return float(len(seen) ** 2)
 
     batches = [(images[:6], masks[:6]), (images[6:], masks[6:])]
@@ -99,6 +101,8 @@ def train_epoch(
         "That is the loss of the last batch.": 4,
     }
     compare(number(result), 1.75, slips, "That is not the mean loss of a sample.")
+    elsewhere = "Right where all is on one device. On a GPU: do both .to lines move the batch?"
+    refuse(places != {"meta"}, elsewhere)
     return "Every sample counts as much as any other."
 
 

@@ -52,6 +52,9 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix
     otherwise = "Right without ignored pixels. With them, it counts some that it should not."
     compare(ask(function, prediction.clone(), target.clone(), 4), wanted, {}, otherwise)
+
+    three = ask(function, prediction.clone(), target.clone())
+    compare(three, wanted[:3, :3], {}, "Where no number of classes is given, there are three.")
     return "True classes in rows, ignored pixels left out."
 
 

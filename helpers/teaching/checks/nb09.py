@@ -41,6 +41,11 @@ def renormalize(function: Callable[[Tensor], Tensor]) -> str:
         }
         otherwise = "A white pixel should become 1 and a black one -1, in each of the three colors."
         compare(answer, (plain - 0.5) / 0.5, slips, otherwise)
+
+    try:  # images that are not on the CPU, as on a GPU
+        ask(function, images.to("meta"))
+    except (RuntimeError, NotImplementedError):
+        raise Hint("Right on the CPU. Do your tensors lie where the images are?") from None
     return "It is one multiplication and one addition for each color, if you write it out."
 
 
@@ -143,12 +148,17 @@ def frozen_unet(network: Callable[..., nn.Module]) -> str:
         mine.train(mode)
         others = [part for part in mine.children() if part is not encoder]
         refuse(any(part.training is not mode for part in (mine, *others)), cause)
+    mine.eval().train()
+    refuse(not mine.training, "train() without an argument should begin training, as PyTorch's.")
 
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     mine(images)
     moved = [n for n, v in encoder.state_dict().items() if not torch.equal(v, before[n])]
     cause = "does train() leave every BatchNorm of the encoder in eval() mode?"
     refuse(moved, f"In train() mode, a batch changes {len(moved)} of its tensors: {cause}")
+
+    two = ask(build(lambda: network(PretrainedUNet().encoder, num_classes=2)), images)
+    refuse(two.shape[1] != 2, "With num_classes=2 it has other classes: what becomes of options?")
     return "Neither a gradient nor a batch changes the encoder."
 
 
