@@ -14,7 +14,8 @@ The walk of an image from file to score:
     visualization.py   figures of images, masks, predictions and training
     constants.py, files.py   small things that all of them use
 
-Beside it: studies/ (what notebooks 05 and 07 compare) and teaching/ (checks, explorers, clinic, grading).
+Beside it: studies/ (what notebooks 05 and 07 compare) and teaching/ (checks, explorers, clinic,
+grading).
 """
 
 import os
