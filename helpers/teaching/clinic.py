@@ -421,6 +421,7 @@ class Visit(widgets.VBox):
             options=list(DIAGNOSES.values()),
             description=f"Patient {case.label}",
             placeholder="Choose from the list, or type the short name",
+            continuous_update=False,  # one message, before the button's, however fast one types
             layout={"width": "36em"},
         )
         self.button = widgets.Button(description=f"Diagnose {case.label}")

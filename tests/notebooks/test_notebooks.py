@@ -276,7 +276,7 @@ def test_plans_of_the_lecturers_page_add_up():
             lengths.append(0)
         lengths[-1] += int(minutes)
     assert lengths == [0, 180, 180, 180]
-    weeks = re.findall(r"(?m)^\| \d \| [^|]+ \| ([\d +]+) \|", rest.split("## Mis")[0])
+    weeks = re.findall(r"(?m)^\| \d \| [^|]+ \| ([\d +]+) \|", rest.split("## Misconceptions")[0])
     assert [sum(map(int, week.split("+"))) for week in weeks] == [90] * 6
 
 

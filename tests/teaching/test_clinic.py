@@ -6,6 +6,7 @@ import re
 from helpers.teaching import clinic, mine, ward
 from helpers.teaching.clinic import AGAINST, DIAGNOSES, Case, Ward, answer
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -44,9 +45,11 @@ def hospital(source):
 
 @pytest.fixture(autouse=True)
 def kept(tmp_path, monkeypatch):
-    """Answers go to a folder of the test's own."""
+    """Answers go to a folder of the test's own; no figure is left open."""
     monkeypatch.setenv("UNET_HOME", str(tmp_path))
-    return tmp_path
+    before = plt.get_fignums()
+    yield tmp_path
+    assert plt.get_fignums() == before
 
 
 def admit(hospital: Ward, name: str) -> Case:
@@ -121,6 +124,7 @@ def test_every_fault_and_several_healthy_ones_are_there():
 def test_nothing_tells_the_fault_before_the_answer(hospital, name):
     case = admit(hospital, name)
     figure = clinic.plot_case(case, hospital.sound.curve)
+    plt.close(figure)
     words = [text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text"))]
     public = [member for member in dir(case) if not member.startswith("_")]
     shown = [repr(case), str(case), case.complaint, clinic.describe(case), *words, *public]
