@@ -342,12 +342,7 @@ def explore_features(
         inputs: normalized images (N, 3, H, W). images: the same to look at. masks: (N, H, W).
         class_names, class_colors: of the model's classes.
     """
-    layers: dict[str, nn.Module] = {"stem": model.stem}
-    layers |= {f"down {k}": layer for k, layer in enumerate(model.downs, start=1)}
-    layers |= {f"up {k}": layer for k, layer in enumerate(model.ups, start=1)}
-    skips: dict[str, nn.Module] = {"none": nn.Identity()}  # no part of the network
-    skips |= {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
-
+    layers, skips = _layers(model), _skips(model)
     which = _slider("Image", 1, len(images))
     cut = _choice("Cut skip", list(skips), value=list(skips)[-2])  # what is saved shows a change
     layer = _choice("Maps of", list(layers))
@@ -370,19 +365,36 @@ def explore_features(
         pictures.append(error_map(image, whole, prediction, class_colors))
         titles = ["image", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
-        both = torch.stack([whole, prediction]), torch.stack([mask, mask])
-        confusion = ConfusionMatrix.of(*both, num_classes=len(class_names))
-        before, after = iou(confusion.per_image)
-        text = (
-            f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
-            f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
-            f" {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
-        )
+        scores = _before_and_after(whole, prediction, mask, class_names)
+        text = f"{scores} {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
         rows = [pictures, features]
         return plot_mosaic(rows, [titles, numbers], class_names, class_colors), text
 
     about = "An image, its mask, two predictions and what the cut changed; below, feature maps."
     return Explorer([which, cut, layer, start], draw, about)
+
+
+def _layers(model: UNet) -> dict[str, nn.Module]:
+    """The blocks of a U-Net whose maps can be shown, by name."""
+    layers: dict[str, nn.Module] = {"stem": model.stem}
+    layers |= {f"down {k}": layer for k, layer in enumerate(model.downs, start=1)}
+    return layers | {f"up {k}": layer for k, layer in enumerate(model.ups, start=1)}
+
+
+def _skips(model: UNet) -> dict[str, nn.Module]:
+    """What takes each skip, by the skip's level; "none" is no part of the network."""
+    skips: dict[str, nn.Module] = {"none": nn.Identity()}
+    return skips | {f"at 1/{2**level}": up for level, up in enumerate(reversed(model.ups))}
+
+
+def _before_and_after(whole: Tensor, cut: Tensor, mask: Tensor, class_names: Sequence[str]) -> str:
+    """The scores of two predictions (H, W) of one image: mIoU, and IoU of the last class."""
+    both = torch.stack([whole, cut]), torch.stack([mask, mask])
+    before, after = iou(ConfusionMatrix.of(*both, num_classes=len(class_names)).per_image)
+    return (
+        f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
+        f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
+    )
 
 
 def _watch(

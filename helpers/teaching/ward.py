@@ -201,13 +201,16 @@ class Patient:
         schedule = ExponentialLR(optimizer, self.gamma)
         for _ in range(self.epochs):
             for part in torch.randperm(len(images)).split(self.batch_size):
-                loss = self.loss(model.train()(images[part]), masks[part])
-                optimizer.zero_grad()
-                self.backward(loss, model)
-                optimizer.step()
-                self.note(loss, optimizer)
+                self.learn(model, optimizer, images[part], masks[part])
             schedule.step()
             self.validate(model)
+
+    def learn(self, model: UNet, optimizer: Optimizer, images: Tensor, masks: Tensor) -> None:
+        loss = self.loss(model.train()(images), masks)
+        optimizer.zero_grad()
+        self.backward(loss, model)
+        optimizer.step()
+        self.note(loss, optimizer)
 
     # Use.
 
@@ -521,11 +524,7 @@ class Patient11(Patient):
         schedule = ExponentialLR(optimizer, self.gamma)
         for _ in range(self.epochs):
             for part in torch.randperm(len(images)).split(self.batch_size):
-                loss = self.loss(model.train()(images[part]), masks[part])
-                optimizer.zero_grad()
-                self.backward(loss, model)
-                optimizer.step()
-                self.note(loss, optimizer)
+                self.learn(model, optimizer, images[part], masks[part])
                 schedule.step()
             self.validate(model)
 

@@ -321,4 +321,4 @@ def diagnose_patient(page: Page) -> None:
     page.keyboard.type("softmax")
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # the button
-    wait(lambda: re.search("✓ Right|✗ Not this", form.inner_text()), SECONDS, "the clinic")
+    wait(lambda: re.search("✓ Right|✗ Not this", form.inner_text()), 60, "the clinic")

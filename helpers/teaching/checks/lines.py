@@ -52,12 +52,6 @@ def repaired(program: str, repair: Any) -> str:
     return source
 
 
-def numbered(program: str) -> str:
-    """A program with the numbers of its lines."""
-    lines = program.splitlines()
-    return "\n".join(f"{number:>2}  {line}" for number, line in enumerate(lines, start=1))
-
-
 def function_of(source: str, names: Mapping[str, Any]) -> Callable:
     """The one function that a source defines, with these names at hand."""
     space = dict(names)

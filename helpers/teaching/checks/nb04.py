@@ -136,15 +136,10 @@ HEAD = "def mixed_step(model, optimizer, images, masks, precision, scaler, clip_
 OUR_ORDER = "DFHBECAG"
 
 
-def mixed_source(order: str) -> str:
-    """The step in mixed precision, with its lines in an order."""
-    return in_order(order, LINES, HEAD, "return loss.item()")
-
-
 def mixed_step(order: str) -> Callable[..., float]:
-    """The same, to be called."""
+    """The step in mixed precision, with its lines in an order."""
     names = {"torch": torch, "F": nn.functional, "IGNORE_INDEX": IGNORE_INDEX}
-    return function_of(mixed_source(order), names)
+    return function_of(in_order(order, LINES, HEAD, "return loss.item()"), names)
 
 
 @exercise("04.3")
