@@ -1,5 +1,6 @@
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.data import Splits, load_splits
@@ -8,6 +9,7 @@ from helpers.datasets.pets import PetFolder, find_dataset
 from helpers.transforms import default_augmentation
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -17,6 +19,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two processes share the cores, and so
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 COUNT = 74  # pairs: two of each breed, one for training and one for the test
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open() -> Iterator[None]:
+    """A figure stays in memory until it is closed."""
+    before = plt.get_fignums()
+    yield
+    assert plt.get_fignums() == before, "the test leaves figures open"
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m "not slow" chooses

@@ -8,6 +8,7 @@ from helpers.studies.tables import by_name
 from helpers.train import parser
 from helpers.training import TrainingConfig
 
+import matplotlib.pyplot as plt
 import pytest
 import tables
 from curves import COLORS, MARKS, plot_peers
@@ -91,7 +92,10 @@ def test_a_speed_is_that_of_the_same_network_at_the_same_size_and_precision(peer
 
 
 def test_the_curves_of_peers_are_over_minutes(peers):
-    ours, theirs = plot_peers(peers, SPEEDS).axes[0].lines
+    figure = plot_peers(peers, SPEEDS)
+    plt.close(figure)
+
+    ours, theirs = figure.axes[0].lines
     assert list(ours.get_xdata()) == [1, 2, 3, 4] and list(theirs.get_xdata()) == [2, 4]
     assert list(ours.get_ydata()) == pytest.approx([0.2, 0.5, 0.6, 0.7])
 
