@@ -164,6 +164,7 @@ RATES = ("1e-3", "3e-3", "1e-2")
 ENCODER = "--network PretrainedUNet"
 IMAGENET = f"{ENCODER} --weights imagenet"
 FINAL = "--test --flip"
+SHORT = "--epochs 5 --test"
 
 # How the encoder is to be trained, on validation.
 HOW = {
@@ -247,7 +248,7 @@ def part(arms: dict[str, str], first: int, last: int | None = None) -> dict[str,
 
 # Where speed and end could differ.
 LONG = [
-    Run("long", name, 1, f"--epochs 30 {ARMS[name]}", rates="ablation-rates")
+    Run("long", name, 1, f"--epochs 15 {ARMS[name]}", rates="ablation-rates")
     for name in ("baseline", "no skips", "no augmentation")
 ]
 
@@ -261,13 +262,15 @@ RUNS = [
     *each("encoder", (0,), HOW | part(ALSO, 0, 1), always="--epochs 6"),
     *each("tried", (0,), TRIED, always="--epochs 15"),
     *compared("ablation", ARMS, "--epochs 2", "--epochs 5"),
+    *LONG,
+    *each("little-data", (0,), part(LITTLE, 6, 7), always=SHORT),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
     *finals(1),
-    *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always="--epochs 5 --test"),
+    *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always=SHORT),
     *compared("peers", PEERS, final="--test", minutes=(3, 10), once=[SLOWEST]),
     *finals(2),
-    *LONG,
-    *each("little-data", (0, 1, 2), part(LITTLE, 6), always="--epochs 5 --test"),
+    *each("little-data", (0,), part(LITTLE, 7), always=SHORT),
+    *each("little-data", (1, 2), part(LITTLE, 6), always=SHORT),
     *each("encoder", (0,), part(ALSO, 1), always="--epochs 6"),
     pretrained(1),
     pretrained(2),
