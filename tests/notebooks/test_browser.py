@@ -29,6 +29,7 @@ from helpers.data import decode
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict
 from helpers.networks.pretrained import PretrainedUNet
+from helpers.teaching.checks import nb07 as check
 from helpers.teaching.explorers import (
     explore_augmentation, explore_dataset, explore_features, explore_predictions, explore_pyramid,
     explore_runs, explore_unet,
@@ -60,6 +61,8 @@ runs = {
     "explore_pyramid(encoders, normalize(images), images)",
     'quiz("05")',
     'Ward(source).visit("A")',
+    "def seeds_needed(effect, luck):\n    return ...",
+    "check.seeds_needed(seeds_needed)",
 ]
 EXPLORERS = sum(cell.startswith("explore_") for cell in CELLS)
 # One step of these need not change the picture, but it changes the text.
@@ -244,7 +247,7 @@ def test_saved_explorers_are_pictures_until_they_run(page, lab):
     assert not page.get_by_text("Error displaying widget").count()
 
 
-def test_explorers_and_quiz_follow_the_keyboard(page, lab, capsys):
+def test_explorers_exercise_quiz_and_patient_follow_the_keyboard(page, lab, capsys):
     open_notebook(page, lab, NAME)
     run_all(page, lab, NAME)
     explorers = page.locator(".jp-OutputArea-output .widget-vbox:has(> img.widget-image)")
@@ -255,6 +258,7 @@ def test_explorers_and_quiz_follow_the_keyboard(page, lab, capsys):
         seconds += [(took, label) for label, took in move_all(page, explorer)]
     answer_quiz(page)
     diagnose_patient(page)
+    solve_exercise(page)
 
     with capsys.disabled():
         slowest = max(seconds)
@@ -322,3 +326,18 @@ def diagnose_patient(page: Page) -> None:
     page.keyboard.press("Tab")
     page.keyboard.press("Space")  # the button
     wait(lambda: re.search("✓ Right|✗ Not this", form.inner_text()), 60, "the clinic")
+
+
+def solve_exercise(page: Page) -> None:
+    """Type two answers into the cell of exercise 07.2, run its check, and read the verdicts."""
+    answer, check = page.locator(".jp-CodeCell").all()[-2:]
+    wait(lambda: "not answered yet" in check.inner_text(), 10, "the exercise to be open")
+
+    enough = "-int((1e-9 - 18 * (luck / effect) ** 2) // 1)"
+    for value, verdict in ((enough.replace("18", "9"), ": not yet."), (enough, ": right.")):
+        answer.locator(".cm-content").focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.type(f"def seeds_needed(effect, luck): return {value}")
+        page.keyboard.press("Shift+Enter")  # it runs, and the cell of the check is the next
+        page.keyboard.press("Shift+Enter")
+        wait(lambda v=verdict: v in check.inner_text(), 30, f"the check to say {verdict}")
