@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.datasets.pairs import Pairs, decode
-from helpers.datasets.pets import PetFolder
+from helpers.datasets.folder import OwnFolder
+from helpers.datasets.pairs import Pairs, Source, decode
 from helpers.distributed import Share, part_of
 from helpers.transforms import normalize
 
@@ -108,17 +108,35 @@ class Splits(NamedTuple):
 
 
 def load_splits(
-    source: PetFolder, size: int = 128, augment: Callable | None = None, cache: Path | None = None
+    source: Source,
+    size: int = 128,
+    augment: Callable | None = None,
+    cache: Path | None = None,
+    scale: float | None = None,
 ) -> Splits:
-    """The official trainval list split 75:25 by breed, and the official test list.
+    """Of the pets, trainval split 75:25 by breed, and test; of a folder of your own, its splits.
 
     Args:
-        source: from `find_dataset`.
-        size: height and width in pixels that pairs are squashed to.
+        source: from `find_dataset` or `open_folder`.
+        size: height and width of the pairs in pixels.
         augment: applied to the training pairs only, such as `default_augmentation()`.
         cache: folder of the decoded arrays, data/cache/ if None.
+        scale: None squashes whole images to `size`, a number cuts tiles, see `decode`.
+
+    Raises ValueError for a folder of your own with nothing to train on, or to validate on.
     """
-    trainval, test = (decode(source, split, size, cache) for split in ("trainval", "test"))
+    if isinstance(source, OwnFolder):
+        parts = [decode(source, split, size, cache, scale) for split in ("train", "val", "test")]
+        if not len(parts[0]) or not len(parts[1]):
+            raise ValueError(
+                f"{source.name} has no pair for training, or none for validation: two groups are"
+                " the least (see images.csv)"
+            )
+        return Splits(
+            SegmentationDataset(parts[0], None, augment), *map(SegmentationDataset, parts[1:])
+        )
+
+    trainval, test = (decode(source, part, size, cache, scale) for part in ("trainval", "test"))
     assert trainval.breeds is not None
     train, val = split_indices(trainval.breeds)
     return Splits(
@@ -170,6 +188,9 @@ def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
     return {
         "dataset": pairs.dataset,
         "size": pairs.images.shape[-1],
+        "scale": pairs.scale,
+        "levels": pairs.source and pairs.source.levels,
+        "channels": pairs.source and pairs.source.channels,
         "training_samples": len(train),
         "validation_samples": len(val),
         "names_hash": hashlib.sha256(names.encode()).hexdigest()[:12],

@@ -29,7 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from helpers.datasets import synthetic
-from helpers.datasets.pets import PetFolder, find_dataset
+from helpers.datasets.folder import open_folder
+from helpers.datasets.pairs import Source
+from helpers.datasets.pets import find_dataset
 from helpers.distributed import place
 from helpers.files import home
 from helpers.inference import pick_device
@@ -114,13 +116,15 @@ def processes(name: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def open_data(name: str) -> PetFolder:
-    """The synthetic pets, the Oxford-IIIT Pet dataset, or one in a folder, in the same layout."""
+def open_data(name: str) -> Source:
+    """The synthetic pets, the Oxford-IIIT Pet dataset, one in its layout, or images of your own."""
     if name == "synthetic":
         root = synthetic.synthetic_root(home() / "data")
         synthetic.extract(root)
         return find_dataset(root)
 
+    if (Path(name) / "images").is_dir():
+        return open_folder(name)
     source = find_dataset(None if name == "pets" else name)
     if name == "pets" and source.is_synthetic:
         raise SystemExit(
@@ -159,7 +163,8 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         required=True,
         metavar="synthetic|pets|FOLDER",
         help="the drawings; the photographs that PETS_DATA names, or that were downloaded into"
-        " data/; or those in a folder that holds oxford-iiit-pet/, in the official layout",
+        " data/; those in a folder that holds oxford-iiit-pet/, in the official layout; or images of"
+        " your own, in a folder that holds images/, masks/ and classes.csv",
     )
     group.add_argument(
         "--out",

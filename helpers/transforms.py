@@ -26,12 +26,17 @@ def open_photo(path: str | Path) -> Image.Image:
         raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
 
 
-def resize_image(image: Image.Image, size: int) -> Tensor:
-    """Squash an RGB image (PIL) to uint8 (3, size, size), bilinearly with antialiasing."""
-    return v2.functional.resize(v2.functional.pil_to_tensor(image), [size, size], antialias=True)
+def resize_image(image: Image.Image, size: int | tuple[int, int]) -> Tensor:
+    """Squash an RGB image (PIL) to uint8 (3, size, size), bilinearly with antialiasing.
+
+    size: in pixels, or (height, width).
+    """
+    return v2.functional.resize(v2.functional.pil_to_tensor(image), _both(size), antialias=True)
 
 
-def resize_pair(image: Image.Image, mask: np.ndarray, size: int) -> tuple[Tensor, Tensor]:
+def resize_pair(
+    image: Image.Image, mask: np.ndarray, size: int | tuple[int, int]
+) -> tuple[Tensor, Tensor]:
     """Squash an image (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size).
 
     The mask takes the value in the middle of each cell (NEAREST_EXACT). Plain NEAREST, which
@@ -39,8 +44,12 @@ def resize_pair(image: Image.Image, mask: np.ndarray, size: int) -> tuple[Tensor
     beside its image.
     """
     labels = torch.from_numpy(mask)[None]  # (1, H, W): v2 wants a channel dimension
-    labels = v2.functional.resize(labels, [size, size], InterpolationMode.NEAREST_EXACT)
+    labels = v2.functional.resize(labels, _both(size), InterpolationMode.NEAREST_EXACT)
     return resize_image(image, size), labels[0]
+
+
+def _both(size: int | tuple[int, int]) -> list[int]:
+    return [size, size] if isinstance(size, int) else [*size]
 
 
 def default_augmentation() -> v2.Transform:

@@ -1,20 +1,44 @@
-"""Pairs decoded once, squashed to one size, and kept as memory-mapped arrays. Notebook 02."""
+"""Pairs decoded once, at one size, and kept as memory-mapped arrays. Notebook 02."""
 
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from helpers.constants import CLASS_COLORS, CLASS_NAMES
-from helpers.datasets.pets import PairReader, PetFolder
+from helpers.constants import CLASS_COLORS, CLASS_NAMES, IGNORE_INDEX
+from helpers.datasets.folder import OwnFolder
+from helpers.datasets.images import size_of
+from helpers.datasets.pets import PetFolder
 from helpers.files import atomic, home, make_folder
 from helpers.transforms import resize_pair
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms import v2
 from tqdm import trange
+
+HEADER = 128  # bytes of an array's file before its numbers
+PADDING = 124  # the gray of the augmentation
+Source = PetFolder | OwnFolder
+
+
+class Reader(Protocol):
+    """What reads the pairs of one split: reader[i] is an image (PIL, RGB) and its mask (H, W)."""
+
+    split: str
+    names: tuple[str, ...]
+
+    @property
+    def strata(self) -> Sequence[int] | None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]: ...
+    def paths(self, index: int) -> tuple[Path, Path]: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +52,8 @@ class Pairs:
         dataset: the name that results must be labeled with.
         names: of the N pairs.
         class_names, class_colors: of the classes 0, 1, ...; the pets' are the default.
-        source, split: the official list that the pairs were decoded from, if any.
+        source, split: where the pairs were decoded from, if anywhere.
+        scale: None for whole images, squashed; a number for tiles of images enlarged by it.
 
     `arrays` is the folder of the memory-mapped arrays, if any: a process that is spawned opens them
     again. To change pixels, use `dataclasses.replace`, whose result has no such folder.
@@ -41,8 +66,9 @@ class Pairs:
     breeds: Tensor | None = None
     class_names: tuple[str, ...] = CLASS_NAMES
     class_colors: tuple[str, ...] = CLASS_COLORS
-    source: PetFolder | None = None
+    source: Source | None = None
     split: str = ""
+    scale: float | None = None
     arrays: Path | None = field(default=None, init=False)
 
     def __len__(self) -> int:
@@ -60,24 +86,104 @@ class Pairs:
         self.__dict__.update(state)
 
 
-def decode(source: PetFolder, split: str, size: int = 128, cache: Path | None = None) -> Pairs:
-    """Decode one official list once, squashed to size x size, and keep the arrays in data/cache/.
+def decode(
+    source: Source,
+    split: str,
+    size: int = 128,
+    cache: Path | None = None,
+    scale: float | None = None,
+) -> Pairs:
+    """Decode one list once, and keep the arrays in data/cache/.
 
     Images are resized bilinearly with antialiasing, masks by NEAREST_EXACT. The cache is keyed
     by the names, sizes and times of the files that it was made from.
 
+    Args:
+        split: of the pets, an official list, "trainval" or "test"; of your own, "train", "val" or
+            "test".
+        size: height and width of the pairs in pixels.
+        scale: None squashes each image to that size; else it is enlarged by this factor (1.0: it
+            stays as it is) and cut into tiles of that size.
+
     Raises FileNotFoundError or ValueError that names the missing or bad file, OSError for a cache
     folder that cannot be written or a full disk. Nothing is left behind then.
     """
-    reader = PairReader(source, split)
+    reader: Reader = source.reader(split)
+    if scale is not None:
+        reader = TileReader(reader, size, scale)
+
     folder = cache_arrays(reader, size, cache or home() / "data" / "cache")
-    known = (reader.names, *open_arrays(folder), torch.tensor(reader.breeds))
-    pairs = Pairs(source.name, *known, source=source, split=split)
+    pairs = Pairs(
+        source.name,
+        reader.names,
+        *open_arrays(folder),
+        None if reader.strata is None else torch.tensor(reader.strata),
+        source.class_names,
+        source.class_colors,
+        source,
+        split,
+        scale,
+    )
     object.__setattr__(pairs, "arrays", folder)  # a frozen dataclass
     return pairs
 
 
-def cache_arrays(reader: PairReader, size: int, cache: Path) -> Path:
+class TileReader:
+    """The pairs of another reader, enlarged and cut into tiles of size x size, row by row.
+
+    Tiles share what the image is no multiple of. A smaller image is filled up: with gray, and
+    ignored in the mask.
+    """
+
+    def __init__(self, reader: Reader, size: int, scale: float) -> None:
+        if scale <= 0:
+            raise ValueError(f"scale must be above 0, not {scale}")
+        self.reader, self.size, self.scale = reader, size, scale
+        self.split = f"{reader.split}-{scale:g}x"
+        self.places = [
+            (i, top, left)
+            for i in range(len(reader))
+            for top, left in self._corners(*size_of(reader.paths(i)[0]))
+        ]
+        self.names = tuple(f"{reader.names[i]} {top},{left}" for i, top, left in self.places)
+        self.strata = reader.strata and [reader.strata[i] for i, *_ in self.places]
+        self._last: tuple[int, Tensor, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def paths(self, index: int) -> tuple[Path, Path]:
+        return self.reader.paths(self.places[index][0])
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        i, top, left = self.places[index]
+        if self._last is None or self._last[0] != i:  # tiles of one image follow each other
+            self._last = (i, *self._enlarged(i))
+        window = (..., slice(top, top + self.size), slice(left, left + self.size))
+        image, mask = (part[window] for part in self._last[1:])
+
+        missing = [0, self.size - image.shape[-1], 0, self.size - image.shape[-2]]
+        image = F.pad(image, missing, value=PADDING)
+        mask = F.pad(mask, missing, value=IGNORE_INDEX)
+        return v2.functional.to_pil_image(image), mask.numpy()
+
+    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        sides = (max(1, round(side * self.scale)) for side in (height, width))
+        tops, lefts = (self._starts(side) for side in sides)
+        return [(top, left) for top in tops for left in lefts]
+
+    def _starts(self, side: int) -> list[int]:
+        """Where tiles begin along a side: as few as cover it, at equal distances."""
+        last = max(side - self.size, 0)
+        return np.linspace(0, last, -(-last // self.size) + 1).round().astype(int).tolist()
+
+    def _enlarged(self, index: int) -> tuple[Tensor, Tensor]:
+        image, mask = self.reader[index]
+        height, width = (max(1, round(side * self.scale)) for side in mask.shape)
+        return resize_pair(image, mask, (height, width))
+
+
+def cache_arrays(reader: Reader, size: int, cache: Path) -> Path:
     """The folder in `cache` with the decoded pairs, which is made if it is not there.
 
     Its name is a key of the names, sizes and times of the files, not of their place: a dataset or a
@@ -100,23 +206,24 @@ def open_arrays(folder: Path) -> tuple[Tensor, Tensor]:
 
     Pages are read as they are used, and a write goes to a private copy (mode "c").
     """
-    images, masks = (np.load(folder / f"{kind}.npy", mmap_mode="c") for kind in ("images", "masks"))
+    paths = [folder / f"{kind}.npy" for kind in ("images", "masks")]
+    is_empty = paths[0].stat().st_size <= HEADER  # nothing that could be mapped
+    images, masks = (np.load(path, mmap_mode=None if is_empty else "c") for path in paths)
     return torch.from_numpy(images), torch.from_numpy(masks)
 
 
-def _fingerprint(reader: PairReader) -> str:
+def _fingerprint(reader: Reader) -> str:
     digest = hashlib.sha256(b"3")  # raise when what is stored changes
-    for name in reader.names:
-        for path in (reader.source.image_path(name), reader.source.trimap_path(name)):
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue  # the reader says so, with the mend
-            digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    for path in (path for i in range(len(reader)) for path in reader.paths(i)):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue  # the reader says so, with the mend
+        digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def _write_arrays(reader: PairReader, size: int, folder: Path) -> None:
+def _write_arrays(reader: Reader, size: int, folder: Path) -> None:
     """Write images.npy and masks.npy pair by pair: never more than one in memory."""
     shapes = {"images": (len(reader), 3, size, size), "masks": (len(reader), size, size)}
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import files
+from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.datasets import synthetic
 
 import numpy as np
@@ -26,6 +27,12 @@ class PetFolder:
     root: Path
     name: str
     count: int
+
+    class_names, class_colors = CLASS_NAMES, CLASS_COLORS
+    channels, levels = None, None  # of images other than RGB with 8 bits
+
+    def reader(self, split: str) -> "PairReader":
+        return PairReader(self, split)
 
     @property
     def folder(self) -> Path:
@@ -128,14 +135,19 @@ class PairReader:
     def __init__(self, source: PetFolder, split: str) -> None:
         self.source, self.split = source, split
         self.names, self.breeds = read_list(source, split)
+        self.strata = self.breeds  # what a split is to balance
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+    def paths(self, index: int) -> tuple[Path, Path]:
+        """Of the image, and of its trimap."""
         name = self.names[index]  # an IndexError here ends an iteration
-        image = self._open(self.source.image_path(name)).convert("RGB")
-        path = self.source.trimap_path(name)
+        return self.source.image_path(name), self.source.trimap_path(name)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, np.ndarray]:
+        image_path, path = self.paths(index)
+        image = self._open(image_path).convert("RGB")
         trimap = np.asarray(self._open(path))
 
         _check_trimap(path, trimap, image.size)

@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers.checkpoint import WEIGHTS, read_checkpoint
 from helpers.data import SegmentationDataset, Splits, describe, load_splits, make_loader, mix
-from helpers.datasets.pets import PetFolder
+from helpers.datasets.pairs import Source
 from helpers.distributed import place
 from helpers.model import UNet
 from helpers.networks.pretrained import PretrainedUNet
@@ -36,6 +36,8 @@ class Experiment:
         model: arguments of the network.
         training: arguments of `TrainingConfig`.
         size: input size in pixels.
+        scale: 0 squashes whole images to that size; else they are enlarged by this factor (1: they
+            stay as they are) and cut into tiles of that size.
         augment: "default", "none", or MODULE:NAME of a function that makes an augmentation.
         fraction: of the training pairs that is used: every 1/fraction-th of them, as many times an
             epoch.
@@ -52,6 +54,7 @@ class Experiment:
     model: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     size: int = 128
+    scale: float = 0.0
     augment: str = "default"
     fraction: float = 1.0
     batch_size: int = 16
@@ -84,7 +87,7 @@ EXPERIMENTS = {
 
 def run_experiment(
     name: str,
-    source: PetFolder,
+    source: Source,
     experiment: Experiment | None = None,
     *,
     seed: int = 0,
@@ -100,7 +103,7 @@ def run_experiment(
 
     Args:
         name: of the experiment, or a new one for your own.
-        source: from `find_dataset`.
+        source: from `find_dataset` or `open_folder`.
         experiment: your own.
         seed: of the weights, the order of the pairs and the augmentation.
         device: see `pick_device`.
@@ -121,7 +124,7 @@ def run_experiment(
     # The network first: a module of your own may add a loss that the configuration names. Its
     # weights are the first numbers drawn after the seed.
     torch.manual_seed(seed)
-    model = build_network(experiment)
+    model = build_network(experiment, len(source.class_names))
     config = TrainingConfig(**{"seed": seed} | training | experiment.training)
 
     splits, settings = splits_of(experiment, source, limit), settings_of(experiment)
@@ -143,10 +146,11 @@ def run_experiment(
     return model, make_record(name, model, splits, history, config, settings, test=test, flip=flip)
 
 
-def splits_of(experiment: Experiment, source: PetFolder, limit: int | None = None) -> Splits:
+def splits_of(experiment: Experiment, source: Source, limit: int | None = None) -> Splits:
     """The pairs of an experiment; limit: at most so many to train on, and to validate on."""
     make = _named(experiment.augment, AUGMENTATIONS)
-    splits = load_splits(source, experiment.size, make and make())
+    scale = experiment.scale or None
+    splits = load_splits(source, experiment.size, make and make(), scale=scale)
     train, val = at_most(splits.train, limit), at_most(splits.val, limit)
     return splits._replace(train=fewer_pairs(train, experiment.fraction), val=val)
 
@@ -170,16 +174,20 @@ def settings_of(experiment: Experiment) -> dict:
     return settings
 
 
-def build_network(experiment: Experiment) -> nn.Module:
-    """The network of an experiment with its first weights; random ones are drawn here."""
+def build_network(experiment: Experiment, num_classes: int = 3) -> nn.Module:
+    """The network of an experiment with its first weights; random ones are drawn here.
+
+    Of weights for another number of classes, all are taken but the head's, which stay random.
+    """
     make, weights = _named(experiment.network, NETWORKS), experiment.weights
     takes = inspect.signature(make)
+    options = ({} if num_classes == 3 else {"num_classes": num_classes}) | experiment.model
     try:
-        takes.bind(**experiment.model)
+        takes.bind(**options)
     except TypeError as error:
         raise ValueError(f"{experiment.network}: {error}; it takes {takes}") from error
 
-    model = make(**experiment.model)
+    model = make(**options)
     if not weights:
         return model
 
@@ -190,8 +198,10 @@ def build_network(experiment: Experiment) -> nn.Module:
         return model
 
     saved = read_checkpoint(weights)
+    own = {key: value for key, value in model.state_dict().items() if key.startswith("head.")}
+    fits = saved["model_config"].get("num_classes", 3) == num_classes
     try:
-        model.load_state_dict(saved["model"])
+        model.load_state_dict(saved["model"] | ({} if fits else own))
     except RuntimeError as error:
         raise ValueError(
             f"the weights {weights!r} do not fit this {experiment.network}: they belong to one with"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from helpers.constants import IGNORE_INDEX
 from helpers.data import SegmentationDataset, Splits
-from helpers.datasets.pets import PairReader
+from helpers.datasets.pets import PetFolder
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, boundary_band, iou
 from helpers.studies.calibration import fit_temperature, reliability
@@ -41,8 +41,10 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
     """All scores of predictions on a dataset, as plain numbers and dicts that go into a run record.
 
     Args:
-        logits: of the pets' classes, (N, 3, H, W), in the dataset's order, from `predict_logits`.
-        dataset: the pairs that were predicted, not augmented, decoded from an official split.
+        logits: (N, C, H, W), in the dataset's order, from `predict_logits`.
+        dataset: the pairs that were predicted, not augmented, from `decode`. What concerns breeds,
+            and the pet's border, is there for the pets alone; what concerns the images' own size,
+            where they are not cut into tiles.
 
     Raises ValueError for logits of another number of images or another size than the dataset's.
     """
@@ -55,15 +57,30 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
     prediction, classes = logits.argmax(dim=1).byte(), dataset.pairs.class_names
     counts = _count(prediction, masks, len(classes))
     near = masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
+    report = {
+        "images": len(masks),
+        **_scores(counts, classes),
+        "band": _scores(_count(prediction, near, len(classes)), classes),
+    }
+
+    if isinstance(dataset.pairs.source, PetFolder):
+        report |= _of_pets(logits, dataset, masks, counts)
+    if dataset.pairs.scale is None:
+        report |= _against_originals(logits, dataset)
+    return report
+
+
+def _of_pets(
+    logits: Tensor, dataset: SegmentationDataset, masks: Tensor, counts: ConfusionMatrix
+) -> dict:
+    """The scores by species and breed, and by what the border is taken for."""
+    prediction, classes = logits.argmax(dim=1).byte(), dataset.pairs.class_names
 
     # Names tell breed and species: Abyssinian_1 is a cat, beagle_1 a dog.
     breeds = np.array([name.rsplit("_", 1)[0] for name in dataset.names])
     is_cat = torch.tensor([breed[0].isupper() for breed in breeds])
 
     return {
-        "images": len(masks),
-        **_scores(counts, classes),
-        "band": _scores(_count(prediction, near, len(classes)), classes),
         "cats": _scores(_count(prediction[is_cat], masks[is_cat], len(classes)), classes),
         "dogs": _scores(_count(prediction[~is_cat], masks[~is_cat], len(classes)), classes),
         "breeds": {
@@ -72,7 +89,6 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
         },
         "without_a_pet": sum(1 for mask in masks if not (mask == 0).any()),
         "pet_iou": pet_iou(logits, masks),
-        **_against_originals(logits, dataset),
     }
 
 
@@ -147,7 +163,7 @@ def _original_masks(dataset: SegmentationDataset) -> Iterator[Tensor]:
     """The masks at their own size, int64 (1, H, W), in the dataset's order."""
     if dataset.pairs.source is None:
         raise ValueError("a report needs the original trimaps: use pairs from `decode`")
-    reader = PairReader(dataset.pairs.source, dataset.pairs.split)
+    reader = dataset.pairs.source.reader(dataset.pairs.split)
     for row in dataset.indices.tolist():
         yield torch.from_numpy(reader[row][1]).long()[None]
 

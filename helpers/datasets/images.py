@@ -1,0 +1,218 @@
+"""One way to open an image file and a mask file, whatever wrote it. Notebook 10.
+
+Pillow reads most of them. It would turn colors of 16 bits into 8 in silence, and a TIFF's fifth
+channel it does not see: TIFFs are read by tifffile, and a PNG with colors of 16 bits is refused.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MAX_PIXELS = 178_956_970  # Pillow's limit: a small file can claim to be a huge image
+
+
+def read_image(
+    path: str | Path, levels: Sequence[int] | None = None, channels: Sequence[int] | None = None
+) -> Image.Image:
+    """An image file as RGB (PIL), 8 bits, upright as its camera noted (EXIF).
+
+    Gray becomes RGB; an alpha channel is dropped.
+
+    Args:
+        levels: of 16 bits, the two values that become 0 and 255.
+        channels: the three of a multi-channel image that are taken for red, green and blue.
+
+    Raises FileNotFoundError, or ValueError that names the file and the mend.
+    """
+    path = Path(path)
+    values = read_values(path)
+    if channels is not None:
+        values = _choose(path, values, channels)
+    elif values.shape[-1] > 3:
+        raise ValueError(
+            f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them,"
+            " open_folder(..., channels=(0, 1, 2))"
+        )
+    if values.dtype == np.uint16:
+        values = _to_bytes(path, values, levels)
+    if values.shape[-1] == 1:
+        values = values.repeat(3, axis=-1)
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def read_values(path: str | Path) -> np.ndarray:
+    """The numbers in an image file, uint8 or uint16 (H, W, C), upright, without alpha.
+
+    Raises FileNotFoundError, or ValueError that names the file and the mend.
+    """
+    path = Path(path)
+    values = _tiff_values(path) if _is_tiff(path) else _pillow_values(path)
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * 255
+    if values.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"{path} holds numbers of the type {values.dtype}: save it with 8 or 16 bits, all files"
+            " scaled alike"
+        )
+    return values
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """The numbers in a mask file, (H, W), or its colors, uint8 (H, W, 3).
+
+    Of an indexed file (with a palette) these are the indices. Raises as `read_image`.
+    """
+    path = Path(path)
+    if _is_tiff(path):
+        values = _tiff_values(path, as_mask=True)
+    else:
+        with _opened(path) as image:
+            values = np.asarray(image)
+            values = values if values.ndim == 3 else values[..., None]
+    values = values[..., 0] if values.shape[-1] < 3 else values[..., :3]
+    values = values.astype(np.uint8) if values.dtype == np.bool_ else values
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"{path} holds {values.dtype} numbers: a mask's are whole, 0 to 65535")
+    return values
+
+
+def size_of(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image, upright, from its header alone. Raises as `read_image`."""
+    path = Path(path)
+    if _is_tiff(path):
+        with _opened_tiff(path) as page:
+            return page.imagelength, page.imagewidth
+    with _opened(path, decode=False) as image:
+        turned = image.getexif().get(0x0112, 1) >= 5  # the orientations by a quarter
+        return image.size if turned else image.size[::-1]
+
+
+def has_16_bits(path: str | Path) -> bool:
+    """Whether an image file has 16 bits a number, from its header alone. Raises as `read_image`."""
+    path = Path(path)
+    if _is_tiff(path):
+        with _opened_tiff(path) as page:
+            return page.dtype == np.uint16
+    with _opened(path, decode=False) as image:
+        return image.mode.startswith("I;16")
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff")
+
+
+def _choose(path: Path, values: np.ndarray, channels: Sequence[int]) -> np.ndarray:
+    count = values.shape[-1]
+    if len(channels) != 3 or not all(0 <= channel < count for channel in channels):
+        raise ValueError(
+            f"{path} has the channels 0 to {count - 1}: three of them are wanted, not"
+            f" {list(channels)}"
+        )
+    return values[..., list(channels)]
+
+
+def _to_bytes(path: Path, values: np.ndarray, levels: Sequence[int] | None) -> np.ndarray:
+    """16 bits as 8: the two levels become 0 and 255, and what lies beyond them is cut."""
+    if levels is None:
+        raise ValueError(
+            f"{path} has 16 bits, and no levels are known: open_folder finds the two values that"
+            " become black and white, in the images for training"
+        )
+    low, high = levels
+    scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1))
+    return scaled.round().clip(0, 255).astype(np.uint8)
+
+
+def _pillow_values(path: Path) -> np.ndarray:
+    with _opened(path) as image:
+        if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):
+            image = image.convert("RGB")
+        values = np.asarray(ImageOps.exif_transpose(image))
+    values = values if values.ndim == 3 else values[..., None]
+    return values[..., :-1] if values.shape[-1] in (2, 4) else values  # without alpha
+
+
+def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
+    """The pixels of a TIFF's first series, (H, W, C): pages and planes of one size are channels."""
+    with _opened_tiff(path) as page:
+        series = page.parent.series[0]
+        values, axes = _decoded(path, series), series.axes
+        if "Y" not in axes or "X" not in axes or values.ndim > 3:
+            raise ValueError(f"{path} has the axes {axes}: save one image, height x width, a file")
+
+        others = [k for k, axis in enumerate(axes) if axis not in "YX"]
+        values = np.moveaxis(values, others[0], -1) if others else values[..., None]
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not as_mask:
+            colors = np.asarray(page.colormap)[:, values[..., 0]]  # (3, H, W), 16 bits
+            return (colors >> 8).astype(np.uint8).transpose(1, 2, 0)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not as_mask:
+            values = np.iinfo(values.dtype).max - values
+        has_alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
+        return values[..., :-1] if has_alpha and values.shape[-1] in (2, 4) else values
+
+
+def _decoded(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """What tifffile cannot decode without another package, Pillow reads, if it has 8 bits."""
+    try:
+        return series.asarray()
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        if series.dtype != np.uint8 or len(series.shape) > 3 or len(series.pages) > 1:
+            raise ValueError(
+                f"{path} is compressed in a way that needs the package imagecodecs: install it, or"
+                " save the file uncompressed"
+            ) from error
+    with _opened(path) as image:
+        return np.asarray(image).reshape(series.shape)
+
+
+@contextmanager
+def _opened_tiff(path: Path) -> Iterator[tifffile.TiffPage]:
+    """The first page of a TIFF. Raises as `read_image` for what is none, also within the block."""
+    with _named(path), tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if page.imagelength * page.imagewidth > MAX_PIXELS:
+            raise Image.DecompressionBombError(f"{page.imagewidth} x {page.imagelength} pixels")
+        yield page
+
+
+@contextmanager
+def _opened(path: Path, decode: bool = True) -> Iterator[Image.Image]:
+    """An image file in Pillow. Raises as `read_image` for what is none."""
+    with _named(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # half of the limit
+        with Image.open(path) as image:
+            if any("16B" in str(tile[3]) for tile in image.tile) and image.mode != "I;16":
+                raise ValueError(
+                    f"{path} has colors of 16 bits, which Pillow cuts to 8 in silence: save it as"
+                    " TIFF, or with 8 bits"
+                )
+            if decode:
+                image.load()
+            yield image
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error that names the file, in place of a decoder's own."""
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} claims more than {MAX_PIXELS:,} pixels ({error}): cut it into parts"
+        ) from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist: check the name") from error
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # a broken file raises a dozen types
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
