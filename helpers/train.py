@@ -163,8 +163,8 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
         required=True,
         metavar="synthetic|pets|FOLDER",
         help="the drawings; the photographs that PETS_DATA names, or that were downloaded into"
-        " data/; those in a folder that holds oxford-iiit-pet/, in the official layout; or images of"
-        " your own, in a folder that holds images/, masks/ and classes.csv",
+        " data/; those in a folder that holds oxford-iiit-pet/, in the official layout; or images"
+        " of your own, in a folder that holds images/, masks/ and classes.csv",
     )
     group.add_argument(
         "--out",

@@ -197,19 +197,19 @@ def read_classes(root: Path) -> tuple[ClassRow, ...]:
     rows = []
     for line, row in enumerate(table, start=2):
         value = row["value"].lower()
-        if not re.fullmatch(r"#[0-9a-f]{6}|\d{1,5}", value):
+        is_number = re.fullmatch(r"\d{1,5}", value) and int(value) < 2**16
+        if not is_number and not re.fullmatch(r"#[0-9a-f]{6}", value):
             raise ValueError(
                 f"{path}, line {line}: the value {value!r} is no number, and no #rrggbb"
             )
         if not re.fullmatch(r"(#[0-9a-fA-F]{6})?", row["color"]):
             raise ValueError(f"{path}, line {line}: the color {row['color']!r} is no #rrggbb")
-        rows.append((int(value) if value.isdigit() else value, row["name"], row["color"]))
+        rows.append((int(value) if is_number else value, row["name"], row["color"]))
 
     _check_classes(path, rows)
-    colors = iter(default_colors(len(rows)))
     return tuple(
-        ClassRow(value, name, color or (value if isinstance(value, str) else next(colors)))
-        for value, name, color in rows
+        ClassRow(value, name, color or (value if isinstance(value, str) else default))
+        for (value, name, color), default in zip(rows, default_colors(len(rows)), strict=True)
     )
 
 

@@ -34,7 +34,7 @@ def read_image(
     values = read_values(path)
     if channels is not None:
         values = _choose(path, values, channels)
-    elif values.shape[-1] > 3:
+    elif values.shape[-1] not in (1, 3):
         raise ValueError(
             f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them,"
             " open_folder(..., channels=(0, 1, 2))"

@@ -67,6 +67,8 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
         report |= _of_pets(logits, dataset, masks, counts)
     if dataset.pairs.scale is None:
         report |= _against_originals(logits, dataset)
+    if not isinstance(dataset.pairs.source, PetFolder):
+        report.pop("example_definitions", None)  # of an example project on the pets
     return report
 
 
