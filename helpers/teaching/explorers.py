@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from helpers.constants import CLASS_NAMES, IGNORE_INDEX
 from helpers.data import Pairs
+from helpers.datasets.folder import OwnFolder
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.model import UNet
@@ -96,23 +97,24 @@ class Item(NamedTuple):
     image: Tensor
     mask: Tensor
     name: str
-    breed: str
+    group: str
     split: str
     percent: float
 
 
 def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
-    """Browse decoded pairs of one size by split, breed and percentage of border, page by page.
+    """Browse decoded pairs of one size by list, breed and percentage of border, page by page.
 
-    The border is the last of the dataset's classes, whatever its name.
+    Of images of your own: by split, group, and percentage of the last class.
     """
     items = [item for pairs in lists for item in _items(pairs)]
-    random.Random(0).shuffle(items)  # so that a page shows several breeds
-    border = lists[0].class_names[-1].capitalize()
+    random.Random(0).shuffle(items)  # so that a page shows several groups
+    last = lists[0].class_names[-1].capitalize()
     top = int(max(item.percent for item in items)) + 1
     split = _choice("List", ["all", *(pairs.split for pairs in lists)])
-    breed = _choice("Breed", ["all", *sorted({item.breed for item in items})])
-    percent = _slider(f"{border}, %", 0, top, widgets.IntRangeSlider, value=(0, top))
+    kind = "Group" if isinstance(lists[0].source, OwnFolder) else "Breed"
+    group = _choice(kind, ["all", *sorted({item.group for item in items})])
+    percent = _slider(f"{last}, %", 0, top, widgets.IntRangeSlider, value=(0, top))
     page = _slider("Page", 1, 1)
     chosen: list[tuple] = []  # the filters of the picture before
 
@@ -122,13 +124,13 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
             item
             for item in items
             if split.value in ("all", item.split)
-            and breed.value in ("all", item.breed)
+            and group.value in ("all", item.group)
             and low <= item.percent <= high
         ]
 
         # Another choice begins on its first page.
         page.max = max(1, math.ceil(len(found) / columns))
-        filters = [(split.value, breed.value, percent.value)]
+        filters = [(split.value, group.value, percent.value)]
         if filters != chosen:
             chosen[:], page.value = filters, 1
 
@@ -139,17 +141,23 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
         return _plot_page(shown, lists[0], columns), text
 
     about = "A page of images, and below each of them the same image with its mask."
-    return Explorer([split, breed, percent, page], draw, about)
+    return Explorer([split, group, percent, page], draw, about)
 
 
 def _items(pairs: Pairs) -> list[Item]:
     last = len(pairs.class_names) - 1
     percents = 100 * (pairs.masks == last).mean(dim=(1, 2), dtype=torch.float32)
+    known = isinstance(pairs.source, OwnFolder) and {r.name: r.group for r in pairs.source.rows}
     columns = zip(pairs.images, pairs.masks, pairs.names, percents.tolist(), strict=True)
     return [
-        Item(image, mask, name, name.rsplit("_", 1)[0], pairs.split, percent)
+        Item(image, mask, name, _group(name, known or {}), pairs.split, percent)
         for image, mask, name, percent in columns
     ]
+
+
+def _group(name: str, known: dict[str, str]) -> str:
+    """Of an image of your own, or a tile of one, as images.csv says; of a pet, its breed."""
+    return known.get(name) or known.get(name.rpartition(" ")[0]) or name.rsplit("_", 1)[0]
 
 
 def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
@@ -163,10 +171,10 @@ def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
     return plot_mosaic([photos, tinted], titles, pairs.class_names, colors)
 
 
-def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
+def explore_augmentation(photo: Tensor, mask: Tensor, class_colors: Colors = COLORS) -> Explorer:
     """Move a photo, and its mask with it or wrongly.
 
-    Shapes: uint8 (3, S, S) and class indices of the pets (S, S).
+    Shapes: uint8 (3, S, S) and class indices (S, S).
     """
     ways = ("along, nearest (right)", "not at all (wrong)", "along, bilinear (wrong)")
     way = _choice("Mask moves", list(zip(ways, ("right", "stays", "bilinear"), strict=True)))
@@ -189,14 +197,15 @@ def explore_augmentation(photo: Tensor, mask: Tensor) -> Explorer:
         given = {"right": right, "stays": mask, "bilinear": bilinear}[way.value]
         wrong = (given != right) & ~outside
 
-        # The window of a quarter of the side with the most wrong or border pixels.
+        # The window of a quarter of the side with the most pixels that are wrong, or border.
         side = mask.shape[-1] // 4
         density = F.avg_pool2d((wrong | (right == 2)).float()[None], side, stride=1)[0]
         top, left = divmod(int(density.argmax()), density.shape[1])
-        whole = overlay(moved, given)
+        whole = overlay(moved, given, class_colors=class_colors)
         window = whole[top : top + side, left : left + side]
 
-        pictures = [rgb(moved), whole, window, error_map(moved, right, given)]
+        errors = error_map(moved, right, given, class_colors)
+        pictures = [rgb(moved), whole, window, errors]
         titles = ["image", "mask over image", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"

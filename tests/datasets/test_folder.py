@@ -3,9 +3,10 @@
 import re
 
 from helpers.data import describe, load_splits
-from helpers.datasets.folder import default_colors, open_folder, read_classes
+from helpers.datasets.folder import SPLITS, default_colors, open_folder, read_classes
 from helpers.datasets.pairs import decode
 from helpers.studies.experiments import Experiment, run_experiment
+from helpers.teaching.explorers import explore_dataset
 
 import numpy as np
 import pytest
@@ -74,6 +75,14 @@ def test_all_of_the_package_works_on_it(mine, tmp_path, monkeypatch):
         assert record["test"]["iou"].keys() == {"background", "cell"}
         assert not {"breeds", "pet_iou", "example_definitions"} & record["test"].keys()
         assert ("own_size" in record["test"]) == (not experiment.scale)
+
+
+def test_the_explorer_browses_it_by_group(mine, tmp_path):
+    source = open_folder(mine)
+    for scale in (None, 1.0):
+        lists = [decode(source, part, 32, tmp_path / "cache", scale) for part in SPLITS]
+        group, percent = (explore_dataset(*lists).controls[key] for key in ("Group", "Cell, %"))
+        assert group.options == ("all", *(f"dish{k}" for k in range(5))) and percent.max > 10
 
 
 class TestClasses:
