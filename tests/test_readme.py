@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from helpers.datasets.pets import read_list
+from helpers.datasets.cells import write_cells
 
 import numpy as np
 import pytest
@@ -54,27 +54,20 @@ def test_a_photo(folder):
     assert set(np.unique(mask)) == {0, 255} and 0.5 < (mask == 255).mean() < 0.95
 
 
-def test_a_dataset_of_ones_own(folder, drawn, capsys):
-    for kind in ("images", "masks"):
-        (folder / "mine" / kind).mkdir(parents=True)
-    for i, name in enumerate(read_list(drawn, "trainval")[0][:8]):
-        own = f"dish{i // 2}_{i}.png"
-        Image.open(drawn.image_path(name)).save(folder / "mine" / "images" / own)
-        trimap = np.array(Image.open(drawn.trimap_path(name)))
-        mask = np.select([trimap == 1, trimap == 2], [0, 1], 255).astype(np.uint8)
-        Image.fromarray(mask).save(folder / "mine" / "masks" / own)
+def test_a_dataset_of_ones_own(folder, monkeypatch, capsys):
+    monkeypatch.setenv("UNET_HOME", str(folder))
+    write_cells(folder / "mine", dishes=4, fields=2)
 
-    short = PROGRAMS[1].replace("128, 40", "64, 1")
+    short = PROGRAMS[1].replace("128, None, 40", "64, None, 1")
     assert short != PROGRAMS[1]
     told: dict = {}
     exec(short, told)
 
-    assert (len(told["train"]), len(told["val"])) == (6, 2)  # one dish of four is held out whole
-    assert told["model"](torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+    assert [len(part) for part in told["splits"]] == [4, 2, 2]  # a dish is held out whole
+    assert told["model"](torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
     best = torch.load(folder / "runs" / "own" / "best.pt", weights_only=True)
-    assert best["class_names"] == ["cell", "background"]
-    assert (folder / "runs" / "own" / "predictions.png").is_file()
-    assert "{'cell': " in capsys.readouterr().out
+    assert best["class_names"] == ["background", "cell", "dividing"]
+    assert "{'background': " in capsys.readouterr().out
 
 
 @pytest.mark.slow
