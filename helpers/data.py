@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.datasets.folder import OwnFolder
 from helpers.datasets.pairs import Pairs, Source, decode
 from helpers.distributed import Share, part_of
 from helpers.transforms import normalize
@@ -125,25 +124,12 @@ def load_splits(
 
     Raises ValueError for a folder of your own with nothing to train on, or to validate on.
     """
-    if isinstance(source, OwnFolder):
-        parts = [decode(source, split, size, cache, scale) for split in ("train", "val", "test")]
-        if not len(parts[0]) or not len(parts[1]):
-            raise ValueError(
-                f"{source.name} has no pair for training, or none for validation: two groups are"
-                " the least (see images.csv)"
-            )
-        return Splits(
-            SegmentationDataset(parts[0], None, augment), *map(SegmentationDataset, parts[1:])
-        )
-
-    trainval, test = (decode(source, part, size, cache, scale) for part in ("trainval", "test"))
-    assert trainval.breeds is not None
-    train, val = split_indices(trainval.breeds)
-    return Splits(
-        SegmentationDataset(trainval, train, augment),
-        SegmentationDataset(trainval, val),
-        SegmentationDataset(test),
-    )
+    first, *others = (decode(source, split, size, cache, scale) for split in source.lists)
+    parts = [None] if first.breeds is None else split_indices(first.breeds)
+    datasets = [SegmentationDataset(first, rows) for rows in parts]
+    datasets += map(SegmentationDataset, others)
+    datasets[0].augment = augment
+    return Splits(*datasets)
 
 
 def make_loader(
@@ -189,8 +175,7 @@ def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
         "dataset": pairs.dataset,
         "size": pairs.images.shape[-1],
         "scale": pairs.scale,
-        "levels": pairs.source and pairs.source.levels,
-        "channels": pairs.source and pairs.source.channels,
+        **(pairs.source.reading if pairs.source else {}),
         "training_samples": len(train),
         "validation_samples": len(val),
         "names_hash": hashlib.sha256(names.encode()).hexdigest()[:12],

@@ -11,6 +11,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 
+Size = int | tuple[int, int]  # in pixels: a square's side, or height and width
+
 
 def open_photo(path: str | Path) -> Image.Image:
     """An image from a file as RGB, turned upright as its camera noted (EXIF).
@@ -26,17 +28,12 @@ def open_photo(path: str | Path) -> Image.Image:
         raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
 
 
-def resize_image(image: Image.Image, size: int | tuple[int, int]) -> Tensor:
-    """Squash an RGB image (PIL) to uint8 (3, size, size), bilinearly with antialiasing.
-
-    size: in pixels, or (height, width).
-    """
+def resize_image(image: Image.Image, size: Size) -> Tensor:
+    """Squash an RGB image (PIL) to uint8 (3, size, size), bilinearly with antialiasing."""
     return v2.functional.resize(v2.functional.pil_to_tensor(image), _both(size), antialias=True)
 
 
-def resize_pair(
-    image: Image.Image, mask: np.ndarray, size: int | tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def resize_pair(image: Image.Image, mask: np.ndarray, size: Size) -> tuple[Tensor, Tensor]:
     """Squash an image (PIL) and its mask (H, W) to uint8 (3, size, size) and (size, size).
 
     The mask takes the value in the middle of each cell (NEAREST_EXACT). Plain NEAREST, which
@@ -48,7 +45,7 @@ def resize_pair(
     return resize_image(image, size), labels[0]
 
 
-def _both(size: int | tuple[int, int]) -> list[int]:
+def _both(size: Size) -> list[int]:
     return [size, size] if isinstance(size, int) else [*size]
 
 

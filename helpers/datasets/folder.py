@@ -74,9 +74,24 @@ class OwnFolder:
         return tuple(row.color for row in self.classes if row.name != IGNORE)
 
     @property
+    def reading(self) -> dict:
+        """What a checkpoint must know to read other images alike."""
+        return {"levels": self.levels, "channels": self.channels}
+
+    @property
     def runs(self) -> Path:
         """Where training on this dataset keeps its checkpoints."""
         return files.home() / "runs" / self.name
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """All splits. Raises ValueError where there is nothing to train on, or to validate on."""
+        if missing := {"train", "val"} - {row.split for row in self.rows}:
+            raise ValueError(
+                f"{self.name} has no pair for {' and '.join(sorted(missing))}: two groups are the"
+                " least (see images.csv)"
+            )
+        return SPLITS
 
     def reader(self, split: str) -> "OwnReader":
         """The pairs of "train", "val" or "test"."""

@@ -8,6 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from helpers import files
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
@@ -28,8 +29,9 @@ class PetFolder:
     name: str
     count: int
 
+    lists = SPLITS
     class_names, class_colors = CLASS_NAMES, CLASS_COLORS
-    channels, levels = None, None  # of images other than RGB with 8 bits
+    reading: ClassVar[dict] = {}  # nothing but RGB with 8 bits
 
     def reader(self, split: str) -> "PairReader":
         return PairReader(self, split)

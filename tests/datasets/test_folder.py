@@ -275,7 +275,9 @@ class TestSplits:
         assert tuple(len(source.reader(s)) for s in ("train", "val", "test")) == sizes
         assert open_folder(tmp_path / "few").rows == source.rows
         if groups == 1:
-            with pytest.raises(ValueError, match="few has no pair for training, or none for val"):
+            with pytest.raises(
+                ValueError, match="few has no pair for val: two groups are the least"
+            ):
                 load_splits(source, 32, cache=tmp_path)
         if groups == 2:
             assert len(load_splits(source, 32, cache=tmp_path).test) == 0
