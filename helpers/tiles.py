@@ -1,0 +1,152 @@
+"""An image of any size: resized, cut into overlapping tiles, predicted, blended, enlarged.
+
+A strip of the image, as high as a tile, is in memory at a time; the whole image never is.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+Rows = Callable[[int, int], np.ndarray]  # from the first row to the last: RGB, uint8 (., W, 3)
+Shape = tuple[int, int]  # height and width
+
+# A U-Net at work needs this many bytes for a pixel and a channel at full resolution, at most.
+BYTES, LARGEST_TILE = 64, 1024
+
+
+def largest_tile(channels: int, classes: int, device: torch.device) -> int:
+    """The side of a tile, in pixels, that a quarter of the memory is enough for; 1024 at most.
+
+    The memory is what is free on a CUDA device, and all of the computer's elsewhere (4 GB where the
+    system does not tell), so that a computer always chooses the same.
+    """
+    memory = 4 * 2**30
+    if device.type == "cuda":
+        memory = torch.cuda.mem_get_info(device)[0]
+    elif hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(math.isqrt(memory // 4 // (BYTES * max(channels, classes))), LARGEST_TILE)
+
+
+def place_tiles(length: int, tile: int, overlap: int, stride: int) -> tuple[list[int], Tensor]:
+    """Where the tiles along one axis begin, and the weight of each of their pixels, (tiles, tile).
+
+    They begin at multiples of the stride: what pools commutes with no other shift. Weights of one
+    pixel sum to 1. Of an overlap, the outer three eighths weigh nothing, since the network does
+    not see what lies beyond, and the middle quarter fades as a squared sine.
+
+    length, tile, overlap, stride: in pixels; tile <= length, and both are multiples of the stride.
+    """
+    step = max((tile - overlap) // stride, 1) * stride
+    starts = [*range(0, length - tile, step), length - tile]
+
+    ramp = (torch.arange(tile) + 0.5 - overlap / 2) / max(overlap / 4, 0.1) + 0.5
+    rise = (ramp.clamp(0, 1) * (math.pi / 2)).sin() ** 2
+    weights = torch.ones(len(starts), tile)
+    weights[1:] *= rise
+    weights[:-1] *= rise.flip(0)
+
+    total = torch.zeros(length)
+    for start, weight in zip(starts, weights, strict=True):
+        total[start : start + tile] += weight
+    parts = [total[start : start + tile] for start in starts]
+    return starts, weights / torch.stack(parts)
+
+
+def predict_tiles(
+    network: Callable[[Tensor], Tensor],
+    rows: Rows,
+    shape: Shape,
+    tile: int,
+    stride: int,
+    overlap: int | None = None,
+    least: int = 0,
+) -> Iterator[Tensor]:
+    """Logits in strips from top to bottom, float32 (C, ., W) on the CPU.
+
+    Where three eighths of the overlap are half of the network's receptive field, they are those of
+    the whole image.
+
+    Args:
+        network: logits (1, C, h, w) from RGB, uint8 (1, 3, h, w), for multiples of the stride.
+        rows: of the image, whose height and width are `shape`.
+        tile: height and width of a tile; or the image's own, where that is less.
+        stride: of the network's lowest level, in pixels.
+        overlap: of neighbors, a quarter of a tile if None, half of one at most.
+        least: an image that is smaller is reflected at its lower and right edge up to this size.
+    """
+    (height, width), tile = shape, max(tile // stride, 1) * stride
+    padded = [max(math.ceil(side / stride) * stride, least) for side in shape]
+    overlap = tile // 4 if overlap is None else overlap
+    high, wide = (min(tile, side) for side in padded)
+    tops, down = place_tiles(padded[0], high, overlap, stride)
+    lefts, across = place_tiles(padded[1], wide, overlap, stride)
+
+    unfinished = torch.empty(0)
+    for top, below, falling in zip(tops, [*tops[1:], height], down, strict=True):
+        strip = rows(top, min(top + high, height))
+        edges = ((0, high - len(strip)), (0, padded[1] - width), (0, 0))
+        pixels = torch.from_numpy(np.pad(strip, edges, mode="reflect")).permute(2, 0, 1)[None]
+
+        for left, weight in zip(lefts, across, strict=True):
+            logits = network(pixels[..., left : left + wide])[0].cpu()
+            if left == 0:  # and only now is the number of classes known
+                blended = torch.zeros(len(logits), high, padded[1])
+            blended[..., left : left + wide] += logits * falling[:, None] * weight
+
+        if top:  # what the strip above has begun
+            blended[:, : unfinished.shape[1]] += unfinished
+        yield blended[:, : below - top, :width]
+        unfinished = blended[:, below - top :]
+
+
+def resize_rows(rows: Rows, shape: Shape, to: Shape, most: int = 2**24) -> Rows:
+    """The rows of an image after bilinear resizing with antialiasing, by Pillow.
+
+    most: so many pixels of the image are asked for at a time, about.
+    """
+    factor = shape[0] / to[0]
+    band = max(1, int(most / shape[1] / factor))
+
+    def read(top: int, bottom: int) -> np.ndarray:
+        return np.concatenate([resized(a, min(a + band, bottom)) for a in range(top, bottom, band)])
+
+    def resized(top: int, bottom: int) -> np.ndarray:
+        # The filter reaches a row of the smaller of both images beyond.
+        reach = max(factor, 1) + 1
+        first = max(math.floor(top * factor - reach), 0)
+        last = min(math.ceil(bottom * factor + reach), shape[0])
+        box = (0, top * factor - first, shape[1], min(bottom * factor, shape[0]) - first)
+        part = Image.fromarray(rows(first, last))
+        return np.asarray(part.resize((to[1], bottom - top), Image.Resampling.BILINEAR, box))
+
+    return read
+
+
+def enlarge(
+    strips: Iterator[Tensor], shape: Shape, to: Shape, height: int = 256
+) -> Iterator[Tensor]:
+    """Logits in strips of `height` rows, resized bilinearly, as F.interpolate does the whole.
+
+    strips: of logits (C, ., W) whose height and width are `shape` altogether.
+    """
+    held, first = next(strips), 0  # and the number of the first row that is held
+    for top in range(0, to[0], height):
+        # The two rows that each one lies between.
+        y = (torch.arange(top, min(top + height, to[0])).double() + 0.5) * shape[0] / to[0] - 0.5
+        y = y.clamp(0, shape[0] - 1)
+        low, high = y.long(), (y.long() + 1).clamp(max=shape[0] - 1)
+        while first + held.shape[1] <= high[-1]:
+            done = min(int(low[0]) - first, held.shape[1])
+            held, first = torch.cat([held[:, done:], next(strips)], dim=1), first + done
+
+        weight = (y - low)[:, None].float()
+        between = torch.lerp(held[:, low - first], held[:, high - first], weight)
+        size = (len(y), to[1])
+        yield F.interpolate(between[None], size, mode="bilinear", align_corners=False)[0]
