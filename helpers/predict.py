@@ -34,8 +34,6 @@ from helpers.inference import (
     predict_logits,
     predict_strips,
 )
-from helpers.model import UNet
-from helpers.networks.pretrained import PretrainedUNet
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
 from helpers.tiles import Shape, enlarge
 from helpers.transforms import normalize, resize_image

@@ -115,7 +115,7 @@ def _check(
 
 def _read(page: tifffile.TiffPage, top: int, bottom: int) -> np.ndarray:
     """Rows of a page as they are stored, (., W, C)."""
-    (height, width), count = _shape(page), page.samplesperpixel
+    width, count = page.imagewidth, page.samplesperpixel
     file = page.parent.filehandle
     if page.is_memmappable:  # one after the other, as they are
         length = width * count * page.dtype.itemsize
