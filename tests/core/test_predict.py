@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 NAMES, COLORS = ["cell", "ground", "rim"], ["#D55E00", "#0072B2", "#F0E442"]
@@ -33,14 +34,20 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def weights(folder):
-    """A function that writes a checkpoint of a tiny network, and gives its path."""
+    """A function that writes a checkpoint of a tiny network, and gives its path.
+
+    It predicts all three classes: the mean of each one's logits is 0.
+    """
 
     def make(name: str = "w.pt", seed: int = 0, **about) -> str:
         torch.manual_seed(seed)
-        model = UNet(base_channels=2, depth=2)
+        model = UNet(base_channels=4, depth=2)
+        images = F.interpolate(torch.randn(16, 3, 6, 6), (32, 32), mode="bilinear")
         with torch.no_grad():
-            for _ in range(20):
-                model(torch.randn(4, 3, 32, 32))
+            for _ in range(30):
+                model(images)
+            model.head.weight *= 5
+            model.head.bias -= model.eval()(images).mean(dim=(0, 2, 3))
         known = {"size": 32, "class_names": NAMES, "class_colors": COLORS}
         state = {"model": model.state_dict(), "model_config": model.config}
         save_checkpoint(folder / name, state | known | about)
@@ -304,7 +311,7 @@ class TestErrors:
                 "w.pt a.png --count cat",
                 "--count cat: the weights know the classes cell, ground, rim",
             ),
-            ("w.pt a.png --device gpu", "'gpu' was asked for"),
+            ("w.pt a.png --device gpu", "device 'gpu' was asked for"),
             ("w.pt *.jpg", r"\*\.jpg holds no image"),
         ],
     )
