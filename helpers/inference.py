@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from helpers.checkpoint import load_model
 from helpers.constants import IGNORE_INDEX
+from helpers.datasets.strips import enlarge, resize_rows
 from helpers.metrics import ConfusionMatrix
 from helpers.model import UNet
 from helpers.networks.pretrained import PretrainedUNet
-from helpers.tiles import Rows, Shape, enlarge, largest_tile, predict_tiles, resize_rows
+from helpers.tiles import Rows, Shape, largest_tile, predict_tiles
 from helpers.transforms import normalize, resize_image
 
 import numpy as np
@@ -95,11 +96,8 @@ def evaluate(
         pixels = torch.zeros((), device=place, dtype=torch.int64)
 
         for images, masks in loader:
-            images = images.to(place, memory_format=memory_format(place))
             masks = masks.to(place)
-            with torch.autocast(place.type, precision, enabled=precision is not None):
-                logits = model(images)
-            logits = logits.float()
+            logits = _logits(model, images, place, precision)
 
             confusion = ConfusionMatrix(logits.shape[1]) if confusion is None else confusion
             confusion.update(logits.argmax(dim=1), masks)
@@ -136,12 +134,10 @@ def predict_logits(
     parts = []
     with _ready(model, device) as place:
         for batch in images.split(batch_size):
-            batch = batch.to(place, memory_format=memory_format(place))
-            with torch.autocast(place.type, precision, enabled=precision is not None):
-                logits = model(batch).float()
-                mirrored = model(batch.flip(-1)).float().flip(-1) if flip else None
+            logits = _logits(model, batch, place, precision)
 
-            if mirrored is not None:
+            if flip:
+                mirrored = _logits(model, batch.flip(-1), place, precision).flip(-1)
                 both = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1))
                 logits = both - math.log(2)
             parts.append(logits.cpu())
@@ -222,9 +218,7 @@ def predict_strips(
     with _ready(model, device) as place:
 
         def network(images: Tensor) -> Tensor:
-            images = normalize(images.to(place)).contiguous(memory_format=memory_format(place))
-            with torch.autocast(place.type, precision, enabled=precision is not None):
-                return model(images).float()
+            return _logits(model, normalize(images.to(place)), place, precision)
 
         if scale is None:
             tile = size
@@ -232,6 +226,15 @@ def predict_strips(
             tile = largest_tile(model.stem[0].out_channels, model.head.out_channels, place)
         parts = predict_tiles(network, source, small, max(tile, size), stride, least=size)
         yield from enlarge(parts, small, shape)
+
+
+def _logits(
+    model: nn.Module, images: Tensor, place: torch.device, precision: torch.dtype | None
+) -> Tensor:
+    """Of a batch, computed on a device in a precision: float32."""
+    images = images.to(place, memory_format=memory_format(place))
+    with torch.autocast(place.type, precision, enabled=precision is not None):
+        return model(images).float()
 
 
 @contextmanager

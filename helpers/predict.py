@@ -24,7 +24,7 @@ from pathlib import Path
 
 from helpers.checkpoint import WEIGHTS, load_model
 from helpers.datasets.folder import read_image
-from helpers.datasets.strips import LARGE, ROWS, is_large, open_rows, write_mask
+from helpers.datasets.strips import LARGE, ROWS, enlarge, is_large, open_rows, write_mask
 from helpers.files import atomic, make_folder
 from helpers.inference import (
     PRECISIONS,
@@ -35,7 +35,7 @@ from helpers.inference import (
     predict_strips,
 )
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
-from helpers.tiles import Shape, enlarge
+from helpers.tiles import Shape
 from helpers.transforms import normalize, resize_image
 from helpers.visualization import overlay
 

@@ -1,4 +1,4 @@
-"""An image of any size: resized, cut into overlapping tiles, predicted, blended, enlarged.
+"""An image of any size: cut into overlapping tiles, predicted one after the other, blended.
 
 A strip of the image, as high as a tile, is in memory at a time; the whole image never is.
 """
@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 Rows = Callable[[int, int], np.ndarray]  # from the first row to the last: RGB, uint8 (., W, 3)
@@ -104,49 +102,3 @@ def predict_tiles(
             blended[:, : unfinished.shape[1]] += unfinished
         yield blended[:, : below - top, :width]
         unfinished = blended[:, below - top :]
-
-
-def resize_rows(rows: Rows, shape: Shape, to: Shape, most: int = 2**24) -> Rows:
-    """The rows of an image after bilinear resizing with antialiasing, by Pillow.
-
-    most: so many pixels of the image are asked for at a time, about.
-    """
-    factor = shape[0] / to[0]
-    band = max(1, int(most / shape[1] / factor))
-
-    def read(top: int, bottom: int) -> np.ndarray:
-        return np.concatenate([resized(a, min(a + band, bottom)) for a in range(top, bottom, band)])
-
-    def resized(top: int, bottom: int) -> np.ndarray:
-        # The filter reaches a row of the smaller of both images beyond.
-        reach = max(factor, 1) + 1
-        first = max(math.floor(top * factor - reach), 0)
-        last = min(math.ceil(bottom * factor + reach), shape[0])
-        box = (0, top * factor - first, shape[1], min(bottom * factor, shape[0]) - first)
-        part = Image.fromarray(rows(first, last))
-        return np.asarray(part.resize((to[1], bottom - top), Image.Resampling.BILINEAR, box))
-
-    return read
-
-
-def enlarge(
-    strips: Iterator[Tensor], shape: Shape, to: Shape, height: int = 256
-) -> Iterator[Tensor]:
-    """Logits in strips of `height` rows, resized bilinearly, as F.interpolate does the whole.
-
-    strips: of logits (C, ., W) whose height and width are `shape` altogether.
-    """
-    held, first = next(strips), 0  # and the number of the first row that is held
-    for top in range(0, to[0], height):
-        # The two rows that each one lies between.
-        y = (torch.arange(top, min(top + height, to[0])).double() + 0.5) * shape[0] / to[0] - 0.5
-        y = y.clamp(0, shape[0] - 1)
-        low, high = y.long(), (y.long() + 1).clamp(max=shape[0] - 1)
-        while first + held.shape[1] <= high[-1]:
-            done = min(int(low[0]) - first, held.shape[1])
-            held, first = torch.cat([held[:, done:], next(strips)], dim=1), first + done
-
-        weight = (y - low)[:, None].float()
-        between = torch.lerp(held[:, low - first], held[:, high - first], weight)
-        size = (len(y), to[1])
-        yield F.interpolate(between[None], size, mode="bilinear", align_corners=False)[0]

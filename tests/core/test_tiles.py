@@ -3,22 +3,13 @@ import os
 
 from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan
-from helpers.tiles import (
-    LARGEST_TILE,
-    enlarge,
-    largest_tile,
-    place_tiles,
-    predict_tiles,
-    resize_rows,
-)
+from helpers.tiles import LARGEST_TILE, largest_tile, place_tiles, predict_tiles
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 
 CPU = torch.device("cpu")
@@ -148,40 +139,6 @@ class TestTiles:
         _, weights = place_tiles(length=416, tile=256, overlap=96, stride=16)
         steps = weights.diff(dim=1).abs().max()
         assert 0 < steps < math.pi / 2 / 24 * 1.01  # the middle quarter of 96 pixels
-
-
-class TestResize:
-    @pytest.mark.parametrize("to", [(100, 116), (57, 70), (300, 500), (200, 77), (1, 1)])
-    def test_of_rows_is_that_of_the_whole(self, to):
-        """Up to one of 255 levels: a box in single precision."""
-        image = noise(200, 232)
-        expected = Image.fromarray(image).resize(to[::-1], Image.Resampling.BILINEAR)
-        rows = resize_rows(of(image), (200, 232), to, most=5000)
-        found = np.concatenate([rows(a, min(a + 13, to[0])) for a in range(0, to[0], 13)])
-        assert np.abs(np.asarray(expected).astype(int) - found).max() <= 1
-
-    def test_asks_for_a_part_at_a_time(self):
-        image, asked = noise(4000, 10), []
-
-        def rows(top, bottom):
-            asked.append(bottom - top)
-            return image[top:bottom]
-
-        resize_rows(rows, (4000, 10), (40, 10), most=5000)(0, 40)
-        assert max(asked) < 800  # 500, and what the filter reaches
-
-
-class TestEnlarge:
-    @given(st.data())
-    def test_is_the_interpolation_of_the_whole(self, data):
-        sides = st.integers(1, 40)
-        h, w, height, width, step, strip = (data.draw(sides) for _ in range(6))
-        logits = torch.randn(2, h, w, generator=torch.Generator().manual_seed(h))
-        parts = list(enlarge(iter(logits.split(strip, 1)), (h, w), (height, width), step))
-        assert all(part.shape[1] == step for part in parts[:-1])
-        size = (height, width)
-        expected = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
-        assert torch.allclose(torch.cat(parts, dim=1), expected, atol=1e-5)
 
 
 class TestLargestTile:

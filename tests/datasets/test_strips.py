@@ -1,10 +1,14 @@
 from helpers.datasets import strips
 from helpers.datasets.folder import read_image
-from helpers.datasets.strips import ROWS, is_large, open_rows, write_mask
+from helpers.datasets.strips import ROWS, enlarge, is_large, open_rows, resize_rows, write_mask
 
 import numpy as np
 import pytest
 import tifffile
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 RGB = np.random.default_rng(0).integers(0, 256, (100, 70, 3), dtype=np.uint8)
@@ -123,3 +127,41 @@ def test_a_mask_is_written_strip_by_strip(path, height):
         assert image.mode == "P"
         colors = np.asarray(image.convert("RGB"))
     assert (colors == np.arange(9, dtype=np.uint8).reshape(3, 3)[mask]).all()
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class TestResize:
+    @pytest.mark.parametrize("to", [(100, 116), (57, 70), (300, 500), (200, 77), (1, 1)])
+    def test_of_rows_is_that_of_the_whole(self, to):
+        """Up to one of 255 levels: a box in single precision."""
+        image = noise(200, 232)
+        expected = Image.fromarray(image).resize(to[::-1], Image.Resampling.BILINEAR)
+        rows = resize_rows(lambda a, b: image[a:b], (200, 232), to, most=5000)
+        found = np.concatenate([rows(a, min(a + 13, to[0])) for a in range(0, to[0], 13)])
+        assert np.abs(np.asarray(expected).astype(int) - found).max() <= 1
+
+    def test_asks_for_a_part_at_a_time(self):
+        image, asked = noise(4000, 10), []
+
+        def rows(top, bottom):
+            asked.append(bottom - top)
+            return image[top:bottom]
+
+        resize_rows(rows, (4000, 10), (40, 10), most=5000)(0, 40)
+        assert max(asked) < 800  # 500, and what the filter reaches
+
+
+class TestEnlarge:
+    @given(st.data())
+    def test_is_the_interpolation_of_the_whole(self, data):
+        sides = st.integers(1, 40)
+        h, w, height, width, step, strip = (data.draw(sides) for _ in range(6))
+        logits = torch.randn(2, h, w, generator=torch.Generator().manual_seed(h))
+        parts = list(enlarge(iter(logits.split(strip, 1)), (h, w), (height, width), step))
+        assert all(part.shape[1] == step for part in parts[:-1])
+        size = (height, width)
+        expected = F.interpolate(logits[None], size, mode="bilinear", align_corners=False)[0]
+        assert torch.allclose(torch.cat(parts, dim=1), expected, atol=1e-5)
