@@ -223,7 +223,8 @@ def predict_strips(
         if scale is None:
             tile = size
         elif tile is None:
-            tile = largest_tile(model.stem[0].out_channels, model.head.out_channels, place)
+            first: Any = model.stem[0]
+            tile = largest_tile(first.out_channels, model.head.out_channels, small[1], place)
         parts = predict_tiles(network, source, small, max(tile, size), stride, least=size)
         yield from enlarge(parts, small, shape)
 

@@ -107,7 +107,7 @@ class Run:
         done = len(self.sources) - len(todo)
         bar = tqdm(total=len(self.sources), initial=done, unit="image", disable=None)
         size = self.options.batch_size
-        with bar, ThreadPoolExecutor(2) as pool:
+        with bar, ThreadPoolExecutor(4) as pool:  # that read and write
             for start in range(0, len(todo), size):
                 some = todo[start : start + size]
                 alone = {target for target in some if self.is_alone(target)}
@@ -156,7 +156,8 @@ class Run:
         try:
             image = self.read(target)
         except BAD_IMAGE as error:
-            return self.fail(target, error)
+            self.fail(target, error)
+            return None
         return (image.height, image.width), resize_image(image, self.about["size"])
 
     def predict_one(self, target: str) -> None:
@@ -310,9 +311,6 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> None:
 
     Raises ValueError where a run with others has left masks.
     """
-    make_folder(out)
-    for target in sources:
-        make_folder((out / target).parent)
     path = out / NOTES
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if before and before["settings"] != settings:
@@ -328,6 +326,8 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> None:
             raise ValueError(
                 f"{target} in {out} is the mask of {other}, not of {source}: choose another folder"
             )
+    for folder in {(out / target).parent for target in sources}:
+        make_folder(folder)
     with atomic(path) as partial:
         text = json.dumps({"settings": settings, "images": images}, indent=1)
         partial.write_text(text, encoding="utf-8")

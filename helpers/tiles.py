@@ -14,22 +14,27 @@ from torch import Tensor
 Rows = Callable[[int, int], np.ndarray]  # from the first row to the last: RGB, uint8 (., W, 3)
 Shape = tuple[int, int]  # height and width
 
-# A U-Net at work needs this many bytes for a pixel and a channel at full resolution, at most.
-BYTES, LARGEST_TILE = 64, 1024
+# At most so many bytes are needed for a pixel of a tile and a channel at full resolution, and for a
+# pixel of a strip and a class.
+TILE_BYTES, STRIP_BYTES, LARGEST_TILE = 64, 16, 1024
 
 
-def largest_tile(channels: int, classes: int, device: torch.device) -> int:
+def largest_tile(channels: int, classes: int, width: int, device: torch.device) -> int:
     """The side of a tile, in pixels, that a quarter of the memory is enough for; 1024 at most.
 
-    The memory is what is free on a CUDA device, and all of the computer's elsewhere (4 GB where the
-    system does not tell), so that a computer always chooses the same.
+    Tiles are computed in what is free on a CUDA device; elsewhere they share the computer's memory
+    (4 GB where the system does not tell) with strips as wide as the image. It is all of its memory,
+    so that a computer always chooses the same.
     """
     memory = 4 * 2**30
+    if hasattr(os, "sysconf"):
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    strip = memory // 4 // (STRIP_BYTES * classes * width)
     if device.type == "cuda":
         memory = torch.cuda.mem_get_info(device)[0]
-    elif hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(math.isqrt(memory // 4 // (BYTES * max(channels, classes))), LARGEST_TILE)
+    return min(
+        math.isqrt(memory // 4 // (TILE_BYTES * max(channels, classes))), strip, LARGEST_TILE
+    )
 
 
 def place_tiles(length: int, tile: int, overlap: int, stride: int) -> tuple[list[int], Tensor]:
@@ -44,6 +49,7 @@ def place_tiles(length: int, tile: int, overlap: int, stride: int) -> tuple[list
     step = max((tile - overlap) // stride, 1) * stride
     starts = [*range(0, length - tile, step), length - tile]
 
+    overlap = min(overlap, tile - step)  # less than was asked for, where the stride is as coarse
     ramp = (torch.arange(tile) + 0.5 - overlap / 2) / max(overlap / 4, 0.1) + 0.5
     rise = (ramp.clamp(0, 1) * (math.pi / 2)).sin() ** 2
     weights = torch.ones(len(starts), tile)
@@ -101,4 +107,4 @@ def predict_tiles(
         if top:  # what the strip above has begun
             blended[:, : unfinished.shape[1]] += unfinished
         yield blended[:, : below - top, :width]
-        unfinished = blended[:, below - top :]
+        unfinished = blended[:, below - top :].clone()

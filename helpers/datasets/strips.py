@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from helpers.tiles import Rows, Shape
 
@@ -165,25 +166,26 @@ def _check(
 
 def _read(page: tifffile.TiffPage, top: int, bottom: int) -> np.ndarray:
     """Rows of a page as they are stored, (., W, C)."""
-    width, count = page.imagewidth, page.samplesperpixel
+    width, count, kind = page.imagewidth, page.samplesperpixel, np.dtype(page.dtype)
     file = page.parent.filehandle
     if page.is_memmappable:  # one after the other, as they are
-        length = width * count * page.dtype.itemsize
+        length = width * count * kind.itemsize
         file.seek(page.dataoffsets[0] + top * length)
         data = file.read((bottom - top) * length)
-        numbers = np.frombuffer(data, page.dtype.newbyteorder(page.parent.byteorder))
+        numbers = np.frombuffer(data, kind.newbyteorder(page.parent.byteorder))
         return numbers.reshape(bottom - top, width, count)
 
     # In strips or tiles, numbered from the left to the right and then down.
     high = page.tilelength or page.rowsperstrip
     across = math.ceil(width / page.tilewidth) if page.is_tiled else 1
-    values = np.zeros((bottom - top, width, count), page.dtype)
+    values = np.zeros((bottom - top, width, count), kind)
     numbered = range(top // high * across, math.ceil(bottom / high) * across)
     offsets, lengths = (
         [part[i] for i in numbered] for part in (page.dataoffsets, page.databytecounts)
     )
     tables = {"jpegtables": page.jpegtables} if page.jpegtables else {}
-    for data, index in file.read_segments(offsets, lengths, numbered):
+    segments: Any = file.read_segments(offsets, lengths, numbered)
+    for data, index in segments:
         segment, (_, _, y, x, _), _ = page.decode(data, index, **tables)
         if segment is not None:
             _lay(segment[0], values, y - top, x)

@@ -145,16 +145,21 @@ class TestLargestTile:
     def test_is_what_a_quarter_of_the_memory_is_enough_for(self, monkeypatch):
         pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2**30 // 4096}
         monkeypatch.setattr(os, "sysconf", pages.get, raising=False)
-        side = largest_tile(16, 3, CPU)
+        side = largest_tile(16, 3, 1000, CPU)
         assert side**2 * 16 * 64 <= 2**30 // 4 < (side + 1) ** 2 * 16 * 64
-        assert largest_tile(64, 3, CPU) == side // 2 == largest_tile(2, 64, CPU)
+        assert largest_tile(64, 3, 1000, CPU) == side // 2 == largest_tile(2, 64, 1000, CPU)
         pages["SC_PHYS_PAGES"] *= 1000
-        assert largest_tile(16, 3, CPU) == LARGEST_TILE
+        assert largest_tile(16, 3, 1000, CPU) == LARGEST_TILE
+
+    def test_is_less_for_a_wide_image(self, monkeypatch):
+        monkeypatch.delattr(os, "sysconf", raising=False)  # 4 GB
+        assert largest_tile(16, 3, 20_000, CPU) > 1000 and largest_tile(16, 3, 40_000, CPU) < 600
 
     def test_where_the_system_does_not_tell(self, monkeypatch):
         monkeypatch.delattr(os, "sysconf", raising=False)
-        assert largest_tile(16, 3, CPU) == LARGEST_TILE and 0 < largest_tile(1000, 3, CPU) < 200
+        assert largest_tile(16, 3, 100, CPU) == LARGEST_TILE
+        assert 0 < largest_tile(1000, 3, 100, CPU) < 200
 
     def test_of_a_gpu_is_of_what_is_free(self, monkeypatch):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 2**40))
-        assert largest_tile(16, 3, torch.device("cuda")) == 512
+        assert largest_tile(16, 3, 100, torch.device("cuda")) == 512
