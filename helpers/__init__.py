@@ -10,6 +10,7 @@ The walk of an image from file to score:
     training.py        configuration, state, one epoch in mixed precision, the whole loop (04)
     checkpoint.py      what training leaves behind, and how it is read (04)
     inference.py       device, precision, evaluation, prediction (00, 04)
+    tiles.py           images of any size: tiles, blended
     metrics.py         confusion matrix, IoU, Dice, accuracy (05); add your own beside them
     visualization.py   figures of images, masks, predictions and training
     constants.py, files.py   small things that all of them use

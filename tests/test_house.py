@@ -22,11 +22,11 @@ MODULES = sorted((ROOT / "helpers").rglob("*.py"))
 # From the bottom to the top: a module imports from the rows below, and from its left in its row.
 LAYERS = [
     "constants files",
-    "model losses metrics transforms networks distributed",
+    "tiles model losses metrics transforms networks distributed",
     "datasets data",
     "checkpoint inference training visualization",
     "studies teaching",
-    "train",  # the commands: nothing imports them
+    "train predict",  # the commands: nothing imports them
 ]
 HEIGHT = {room: height for height, room in enumerate(" ".join(LAYERS).split())}
 

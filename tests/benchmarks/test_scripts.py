@@ -15,6 +15,7 @@ from helpers.train import parser
 
 import loading
 import nbformat
+import predicting
 import pytest
 import runs
 import speed
@@ -125,6 +126,12 @@ def test_loading(capsys):
     assert capsys.readouterr().out.count("times faster") == 2
     with pytest.raises(AssertionError, match="target"):
         loading.main(["--epochs", "1", "--target", "1e9"])
+
+
+def test_predicting(capsys):
+    predicting.main("--images 4 --rounds 1 --batch-size 3 --weights synthetic".split())
+    told = capsys.readouterr().out
+    assert "4 images, synthetic" in told and told.count("images/s") == 2
 
 
 @pytest.mark.slow

@@ -1,0 +1,411 @@
+"""Predict from the shell: a mask for every image, at the image's own size.
+
+    python -m helpers.predict pets-pretrained photos/ --out masks --overlay --count pet
+
+WEIGHTS is a checkpoint (runs/first/best.pt) or the name of shipped weights. IMAGE is a file, a
+pattern such as "scans/*.tif", or a folder, whose subfolders are searched, too, and found again in
+the folder of masks. Weights and settings are noted there, in predictions.json; the same command
+goes on where an earlier one was cut off, and predicts what has changed since.
+
+A mask is an indexed PNG of class numbers, in the classes' colors. A TIFF of more than 50 million
+pixels is read by strips, and its mask is an indexed TIFF: memory does not grow with such an image.
+An image that cannot be read is named, the others are done, and the exit status is 1.
+"""
+
+import argparse
+import csv
+import glob
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from helpers.checkpoint import WEIGHTS, load_model
+from helpers.datasets.images import read_image
+from helpers.datasets.strips import LARGE, ROWS, enlarge, is_large, open_rows, write_mask
+from helpers.files import atomic, make_folder
+from helpers.inference import (
+    PRECISIONS,
+    memory_format,
+    pick_device,
+    pick_precision,
+    predict_logits,
+    predict_strips,
+)
+from helpers.studies.objects import COLUMNS, count_objects, label_objects
+from helpers.tiles import Shape
+from helpers.transforms import normalize, resize_image
+from helpers.visualization import overlay
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor
+from torch import Tensor
+from tqdm import tqdm
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+NOTES = "predictions.json"
+BAD_IMAGE = (ValueError, FileNotFoundError, PermissionError)  # what is wrong with one, not with all
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    try:
+        run = Run(options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+    try:
+        run.predict()
+        if run.counted:
+            run.count()
+    except KeyboardInterrupt:
+        print("stopped: what there is, is whole; the same command goes on from here")
+        raise SystemExit(130) from None
+    except OSError as error:  # such as a full disk
+        raise SystemExit(f"error: {error}") from error
+    print(f"{len(run.sources) - len(run.failed)} masks in {options.out}")
+    if run.failed:
+        print(f"{len(run.failed)} of {len(run.sources)} images failed, named above")
+        raise SystemExit(1)
+
+
+class Run:
+    """What the command is told, found and checked; and the images that failed.
+
+    sources: the image file of each target, which is the path in --out without a suffix.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.out = options, options.out
+        self.model, self.about = load_model(options.weights)
+        self.device = pick_device(options.device)
+        self.precision = pick_precision(self.device, options.precision)
+        self.model.to(self.device).to(memory_format=memory_format(self.device))
+        self.counted = class_numbers(options.count, self.about["class_names"])
+        self.palette = palette(self.about["class_colors"])
+
+        self.sources = find_images(options.images, options.out)
+        note(options.out, self.sources, self.settings())
+        self.failed: set[str] = set()
+
+    def settings(self) -> dict:
+        """What a mask depends on, besides its image."""
+        named = WEIGHTS / f"{self.options.weights}.pt"
+        path = named if named.is_file() else Path(self.options.weights)
+        return {
+            "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "precision": str(self.precision or torch.float32).removeprefix("torch."),
+            "tile": self.options.tile,
+        }
+
+    def predict(self) -> None:
+        """Write what is wanted of all images that lack it, some at a time."""
+        todo = [target for target in self.sources if not self.is_done(target)]
+        done = len(self.sources) - len(todo)
+        bar = tqdm(total=len(self.sources), initial=done, unit="image", disable=None)
+        size = self.options.batch_size
+        with bar, ThreadPoolExecutor(4) as pool:  # that read and write
+            for start in range(0, len(todo), size):
+                some = todo[start : start + size]
+                alone = {target for target in some if self.is_alone(target)}
+                self.predict_batch([target for target in some if target not in alone], pool)
+                bar.update(len(some) - len(alone))
+                for target in some:
+                    if target in alone:
+                        self.predict_one(target)
+                        bar.update()
+
+    def is_alone(self, target: str) -> bool:
+        """Whether an image is predicted in tiles, or read by strips, and in no batch."""
+        return self.about.get("scale") is not None or is_large(self.sources[target])
+
+    def is_done(self, target: str) -> bool:
+        """Whether all that is wanted of an image is there, and newer than the image."""
+        masks = [path for s in (".png", ".tif") if (path := self.path(target, s)).is_file()]
+        more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
+        paths = [*masks, *(self.path(target, suffix) for suffix in more if more[suffix])]
+        source = self.sources[target]
+        if not masks or not source.is_file() or not all(path.is_file() for path in paths):
+            return False
+        return min(path.stat().st_mtime for path in paths) >= source.stat().st_mtime
+
+    def predict_batch(self, targets: list[str], pool: ThreadPoolExecutor) -> None:
+        """Images that are squashed to one size: read, predicted together, written."""
+        size = self.about["size"]
+        opened = zip(targets, pool.map(self.squashed, targets), strict=True)
+        good = [(target, *found) for target, found in opened if found is not None]
+        if not good:
+            return
+        names, shapes, images = zip(*good, strict=True)
+        stacked = normalize(torch.stack(images))
+        logits = predict_logits(
+            self.model, stacked, batch_size=len(stacked), precision=self.precision
+        )
+
+        def write(target: str, shape: Shape, of_one: Tensor) -> None:
+            strips = enlarge(iter([of_one]), (size, size), shape)
+            self.write(target, strips, shape)
+
+        list(pool.map(write, names, shapes, logits))
+
+    def squashed(self, target: str) -> tuple[Shape, Tensor] | None:
+        """An image's own height and width, and its pixels at the network's size."""
+        try:
+            image = self.read(target)
+        except BAD_IMAGE as error:
+            self.fail(target, error)
+            return None
+        return (image.height, image.width), resize_image(image, self.about["size"])
+
+    def predict_one(self, target: str) -> None:
+        """An image that is predicted in tiles, or read by strips."""
+        source, about = self.sources[target], self.about
+        rest = (self.model, about, self.device, self.precision, self.options.tile)
+        try:
+            if is_large(source):
+                with open_rows(source, about.get("levels"), about.get("channels")) as (rows, shape):
+                    self.check(target, shape)
+                    self.write_large(target, predict_strips(rows, shape, *rest), shape)
+            else:
+                pixels = np.asarray(self.read(target))
+                shape = (pixels.shape[0], pixels.shape[1])
+                strips = predict_strips(lambda top, end: pixels[top:end], shape, *rest)
+                self.write(target, strips, shape)
+        except BAD_IMAGE as error:
+            self.fail(target, error)
+
+    def read(self, target: str) -> Image.Image:
+        """An image as the weights want it. Raises one of BAD_IMAGE."""
+        levels, channels = self.about.get("levels"), self.about.get("channels")
+        image = read_image(self.sources[target], levels, channels)
+        self.check(target, (image.height, image.width))
+        return image
+
+    def check(self, target: str, shape: Shape) -> None:
+        """Raise ValueError for an image too large for what is wanted of it besides its mask."""
+        pixels, options = shape[0] * shape[1], self.options
+        numbers = pixels * len(self.about["class_names"]) * options.probabilities
+        wants = options.overlay or options.probabilities or options.count
+        if (wants and pixels > LARGE) or numbers > 4 * LARGE:
+            raise ValueError(
+                f"{self.sources[target]} has {pixels:,} pixels: overlay and count are for up to"
+                f" {LARGE:,}, probabilities for {4 * LARGE:,} over all classes; cut it into parts,"
+                " or ask for its mask alone"
+            )
+
+    def write(self, target: str, strips: Iterator[Tensor], shape: Shape) -> None:
+        """The mask, and what else is wanted, from the logits of an image; the mask comes last."""
+        mask, probabilities, top = np.empty(shape, np.uint8), [], 0
+        for logits in strips:
+            mask[top : top + logits.shape[1]] = logits.argmax(dim=0)
+            top += logits.shape[1]
+            if self.options.probabilities:
+                probabilities.append(logits.softmax(dim=0).half().numpy())
+
+        if probabilities:
+            with atomic(self.path(target, ".npz")) as partial, open(partial, "wb") as file:
+                np.savez_compressed(file, probabilities=np.concatenate(probabilities, axis=1))
+        if self.options.overlay:
+            tinted = overlaid(self.read(target), mask, self.about["class_colors"])
+            with atomic(self.path(target, ".overlay.jpg")) as partial:
+                tinted.save(partial, "JPEG", quality=90)
+
+        image = Image.fromarray(mask)
+        image.putpalette(self.palette)
+        with atomic(self.path(target, ".png")) as partial:
+            image.save(partial, "PNG")
+
+    def write_large(self, target: str, strips: Iterator[Tensor], shape: Shape) -> None:
+        """The mask of an image that is read by strips."""
+        count, name = -(-shape[0] // ROWS), self.sources[target].name
+        bar = tqdm(strips, name, total=count, unit="strip", leave=False, disable=None)
+        masks = (logits.argmax(dim=0).byte().numpy() for logits in bar)
+        with atomic(self.path(target, ".tif")) as partial:
+            write_mask(partial, masks, shape, self.palette)
+
+    def count(self) -> None:
+        """objects.csv and counts.csv, of all masks that there are."""
+        options, good = self.options, [t for t in self.sources if t not in self.failed]
+        heads = ["image", "class", *COLUMNS, "touches_border"]
+        objects, counts = self.out / "objects.csv", self.out / "counts.csv"
+        with (
+            atomic(objects) as first,
+            atomic(counts) as second,
+            open(first, "w", newline="", encoding="utf-8") as one,
+            open(second, "w", newline="", encoding="utf-8") as two,
+        ):
+            table, totals = csv.DictWriter(one, heads), csv.writer(two)
+            table.writeheader()
+            totals.writerow(["image", "class", "objects", "area_px"])
+            for target in tqdm(good, "counting", unit="image", disable=None):
+                if not (path := self.path(target, ".png")).is_file():
+                    self.fail(target, ValueError("its mask is too large to count in: cut it"))
+                    continue
+                with Image.open(path) as image:
+                    mask = np.asarray(image)
+                for name, number in self.counted.items():
+                    rows = count_objects(
+                        label_objects(mask, number, options.min_area, options.split)
+                    )
+                    told = {"image": target, "class": name}
+                    table.writerows(told | row for row in rows)
+                    area = sum(int(row["area_px"]) for row in rows)
+                    totals.writerow([target, name, len(rows), area])
+
+    def path(self, target: str, suffix: str) -> Path:
+        return self.out / (target + suffix)
+
+    def fail(self, target: str, error: Exception) -> None:
+        """Note an image that failed, and say why."""
+        source = str(self.sources[target])
+        text = str(error) if source in str(error) else f"{source}: {error}"
+        tqdm.write(f"failed: {text}", file=sys.stderr)
+        self.failed.add(target)
+
+
+def find_images(named: Sequence[str], out: Path) -> dict[str, Path]:
+    """The image file of each target, a path without suffix: "x" for photos/x.jpg.
+
+    A folder's images keep their place in it. Raises ValueError for patterns without an image, for
+    two images of one target, and for images in --out.
+    """
+    found: dict[str, Path] = {}
+    for text in named:
+        images = list(_expand(text, out.resolve()))
+        if not images:
+            raise ValueError(f"{text} holds no image: {', '.join(SUFFIXES)} are looked for")
+        for target, path in images:
+            other = found.setdefault(target, path)
+            if other.resolve() != path.resolve():
+                raise ValueError(
+                    f"{other} and {path} would have one mask, {target}.png: rename one, or predict"
+                    " them into two folders"
+                )
+            if out.resolve() in path.resolve().parents:
+                raise ValueError(f"{path} lies in --out, {out}: choose another folder for masks")
+    return found
+
+
+def _expand(text: str, out: Path) -> Iterator[tuple[str, Path]]:
+    """Target and path of the images that one argument names. A missing file is one, too."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        for inner in sorted(path.rglob("*")):
+            is_old = out != path.resolve() and out in inner.resolve().parents
+            is_hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
+            if inner.suffix.lower() in SUFFIXES and not is_old and not is_hidden:
+                yield inner.relative_to(path).with_suffix("").as_posix(), inner
+    elif path.exists() or not glob.has_magic(text):
+        yield path.stem, path
+    else:
+        for name in sorted(glob.glob(str(path), recursive=True)):
+            if Path(name).suffix.lower() in SUFFIXES:
+                yield Path(name).stem, Path(name)
+
+
+def note(out: Path, sources: dict[str, Path], settings: dict) -> None:
+    """Write predictions.json: the settings, and from which image each mask is.
+
+    Raises ValueError where a run with others has left masks.
+    """
+    path = out / NOTES
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if before and before["settings"] != settings:
+        raise ValueError(
+            f"{out} holds masks made with {before['settings']}, not {settings}: use the same again,"
+            " or choose another folder"
+        )
+
+    images = before.get("images", {})
+    for target, source in sources.items():
+        other = images.setdefault(target, str(source.resolve()))
+        if other != str(source.resolve()):
+            raise ValueError(
+                f"{target} in {out} is the mask of {other}, not of {source}: choose another folder"
+            )
+    for folder in {(out / target).parent for target in sources}:
+        make_folder(folder)
+    with atomic(path) as partial:
+        text = json.dumps({"settings": settings, "images": images}, indent=1)
+        partial.write_text(text, encoding="utf-8")
+
+
+def class_numbers(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """The number of each class that objects are counted of. Raises ValueError for another."""
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"--count {name}: the weights know the classes {', '.join(names)}")
+    return {name: list(names).index(name) for name in wanted}
+
+
+def palette(colors: Sequence[str]) -> bytes:
+    """Red, green and blue of 256 classes: what is left is black."""
+    numbers = b"".join(bytes(ImageColor.getcolor(color, "RGB")) for color in colors)
+    return numbers.ljust(768, b"\0")
+
+
+def overlaid(photo: Image.Image, mask: np.ndarray, colors: Sequence[str]) -> Image.Image:
+    """`helpers.visualization.overlay`, some rows at a time, with a row more for the outline."""
+    pixels, tinted = np.asarray(photo), np.empty((*mask.shape, 3), np.uint8)
+    for top in range(0, len(mask), ROWS):
+        above, below = max(top - 1, 0), top + ROWS + 1
+        channels = np.moveaxis(pixels[above:below], -1, 0)
+        part = overlay(channels, mask[above:below], class_colors=colors)[top - above :][:ROWS]
+        tinted[top : top + ROWS] = (part * 255).round()
+    return Image.fromarray(tinted)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m helpers.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("weights", metavar="WEIGHTS", help="a checkpoint, or shipped weights")
+    made.add_argument("images", metavar="IMAGE", nargs="+", help="files, folders or patterns")
+    made.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where masks go")
+
+    more = made.add_argument_group("what else is written")
+    text = "X.overlay.jpg: the image in the classes' colors (default: no)"
+    more.add_argument("--overlay", action="store_true", help=text)
+    text = "X.npz: 'probabilities', float16, classes x height x width (default: no)"
+    more.add_argument("--probabilities", action="store_true", help=text)
+    text = (
+        "objects.csv and counts.csv: the objects of these classes, as connected components"
+        " (default: none)"
+    )
+    more.add_argument("--count", nargs="+", default=[], metavar="CLASS", help=text)
+    text = "with --count: what is smaller is no object (default: %(default)s)"
+    more.add_argument("--min-area", type=_positive, default=1, metavar="PIXELS", help=text)
+    text = (
+        "with --count: cut objects that touch where the neck is so much narrower than the smaller"
+        " of them, in pixels of the radius (default: do not cut)"
+    )
+    more.add_argument("--split", type=float, metavar="PIXELS", help=text)
+
+    how = made.add_argument_group("how it is computed")
+    how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    text = "of the convolutions (default: auto, as in training)"
+    how.add_argument("--precision", default="auto", choices=PRECISIONS, help=text)
+    text = "images that are squashed to one size, at a time (default: %(default)s)"
+    how.add_argument("--batch-size", type=_positive, default=16, metavar="N", help=text)
+    text = (
+        "side of a tile, for weights that were trained on tiles; never below theirs (default: what"
+        " a quarter of the memory is enough for, 1024 at most)"
+    )
+    how.add_argument("--tile", type=_positive, metavar="PIXELS", help=text)
+    return made
+
+
+def _positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()
