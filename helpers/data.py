@@ -127,9 +127,8 @@ def load_splits(
     first, *others = (decode(source, split, size, cache, scale) for split in source.lists)
     parts = [None] if first.breeds is None else split_indices(first.breeds)
     datasets = [SegmentationDataset(first, rows) for rows in parts]
-    datasets += map(SegmentationDataset, others)
     datasets[0].augment = augment
-    return Splits(*datasets)
+    return Splits(*datasets, *map(SegmentationDataset, others))
 
 
 def make_loader(

@@ -7,14 +7,9 @@ from typing import Any, NamedTuple
 
 from helpers.checkpoint import load_model
 from helpers.constants import IGNORE_INDEX
-from helpers.datasets.strips import enlarge, resize_rows
 from helpers.metrics import ConfusionMatrix
-from helpers.model import UNet
-from helpers.networks.pretrained import PretrainedUNet
-from helpers.tiles import Rows, Shape, largest_tile, predict_tiles
 from helpers.transforms import normalize, resize_image
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -91,13 +86,13 @@ def evaluate(
     Raises ValueError for a loader without a batch.
     """
     confusion: ConfusionMatrix | None = None
-    with _ready(model, device) as place:
+    with in_eval_mode(model, device) as place:
         loss = torch.zeros((), device=place)
         pixels = torch.zeros((), device=place, dtype=torch.int64)
 
         for images, masks in loader:
             masks = masks.to(place)
-            logits = _logits(model, images, place, precision)
+            logits = logits_of(model, images, place, precision)
 
             confusion = ConfusionMatrix(logits.shape[1]) if confusion is None else confusion
             confusion.update(logits.argmax(dim=1), masks)
@@ -132,12 +127,12 @@ def predict_logits(
         precision: see `pick_precision`; None is float32.
     """
     parts = []
-    with _ready(model, device) as place:
+    with in_eval_mode(model, device) as place:
         for batch in images.split(batch_size):
-            logits = _logits(model, batch, place, precision)
+            logits = logits_of(model, batch, place, precision)
 
             if flip:
-                mirrored = _logits(model, batch.flip(-1), place, precision).flip(-1)
+                mirrored = logits_of(model, batch.flip(-1), place, precision).flip(-1)
                 both = torch.logaddexp(logits.log_softmax(dim=1), mirrored.log_softmax(dim=1))
                 logits = both - math.log(2)
             parts.append(logits.cpu())
@@ -166,70 +161,14 @@ def predict_photo(
     if model is None:
         model, about = load_model()
         size = about["size"]
-    squashed = normalize(resize_image(photo.convert("RGB"), size))
-    logits = predict_logits(model, squashed[None], device)
+    logits = predict_logits(
+        model, normalize(resize_image(photo.convert("RGB"), size))[None], device
+    )
     enlarged = F.interpolate(logits, size=photo.size[::-1], mode="bilinear", align_corners=False)
     return enlarged.argmax(dim=1)[0].byte()
 
 
-def predict_image(
-    image: Image.Image, model: UNet | PretrainedUNet, about: dict, device: Device = None
-) -> Tensor:
-    """The mask of one image at its own size, uint8 (H, W), by the rule that its checkpoint keeps.
-
-    image: of any size. model, about: from `load_model`. device: None means where the model is.
-    """
-    if about.get("scale") is None:
-        return predict_photo(image, model, about["size"], device)
-    pixels = np.asarray(image.convert("RGB"))
-    shape = (image.height, image.width)
-    strips = predict_strips(lambda a, b: pixels[a:b], shape, model, about, device)
-    return torch.cat([logits.argmax(dim=0).byte() for logits in strips])
-
-
-@torch.no_grad()
-def predict_strips(
-    rows: Rows,
-    shape: Shape,
-    model: UNet | PretrainedUNet,
-    about: dict,
-    device: Device = None,
-    precision: torch.dtype | None = None,
-    tile: int | None = None,
-) -> Iterator[Tensor]:
-    """Logits at the image's own size in strips from top to bottom, float32 (C, ., W) on the CPU.
-
-    The image is resized by the checkpoint's `scale` and predicted in tiles, or, without one,
-    squashed to its `size`: as in training.
-
-    Args:
-        rows: of an image whose height and width are `shape`; see `helpers.tiles`.
-        model, about: from `load_model`.
-        device: where to compute; None means where the model is.
-        precision: see `pick_precision`; None is float32.
-        tile: side of a tile in pixels, as many as memory allows if None; never below `size`.
-    """
-    size, scale, stride = about["size"], about.get("scale"), 2 ** len(model.ups)
-    small = (size, size)
-    if scale is not None:
-        small = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
-    source = rows if small == shape else resize_rows(rows, shape, small)
-
-    with _ready(model, device) as place:
-
-        def network(images: Tensor) -> Tensor:
-            return _logits(model, normalize(images.to(place)), place, precision)
-
-        if scale is None:
-            tile = size
-        elif tile is None:
-            first: Any = model.stem[0]
-            tile = largest_tile(first.out_channels, model.head.out_channels, small[1], place)
-        parts = predict_tiles(network, source, small, max(tile, size), stride, least=size)
-        yield from enlarge(parts, small, shape)
-
-
-def _logits(
+def logits_of(
     model: nn.Module, images: Tensor, place: torch.device, precision: torch.dtype | None
 ) -> Tensor:
     """Of a batch, computed on a device in a precision: float32."""
@@ -239,7 +178,7 @@ def _logits(
 
 
 @contextmanager
-def _ready(model: nn.Module, device: Device) -> Iterator[torch.device]:
+def in_eval_mode(model: nn.Module, device: Device) -> Iterator[torch.device]:
     """The model in eval() mode on a device, and afterwards as it was. Gives the device."""
     modes = {module: module.training for module in model.modules()}
     first = next(model.parameters(), None)

@@ -24,18 +24,12 @@ from pathlib import Path
 
 from helpers.checkpoint import WEIGHTS, load_model
 from helpers.datasets.images import read_image
-from helpers.datasets.strips import LARGE, ROWS, enlarge, is_large, open_rows, write_mask
 from helpers.files import atomic, make_folder
-from helpers.inference import (
-    PRECISIONS,
-    memory_format,
-    pick_device,
-    pick_precision,
-    predict_logits,
-    predict_strips,
-)
+from helpers.inference import PRECISIONS, memory_format, pick_device, pick_precision, predict_logits
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
-from helpers.tiles import Shape
+from helpers.tiling.prediction import predict_strips
+from helpers.tiling.strips import LARGE, ROWS, enlarge, is_large, open_rows, write_mask
+from helpers.tiling.tiles import Shape
 from helpers.transforms import normalize, resize_image
 from helpers.visualization import overlay
 

@@ -22,9 +22,10 @@ MODULES = sorted((ROOT / "helpers").rglob("*.py"))
 # From the bottom to the top: a module imports from the rows below, and from its left in its row.
 LAYERS = [
     "constants files",
-    "tiles model losses metrics transforms networks distributed",
+    "model losses metrics transforms networks distributed",
     "datasets data",
     "checkpoint inference training visualization",
+    "tiling",
     "studies teaching",
     "train predict",  # the commands: nothing imports them
 ]

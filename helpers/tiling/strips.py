@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helpers.tiles import Rows, Shape
+from helpers.tiling.tiles import Rows, Shape
 
 import numpy as np
 import tifffile

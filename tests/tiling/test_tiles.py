@@ -3,7 +3,7 @@ import os
 
 from helpers.model import UNet
 from helpers.teaching.unet_plan import UNetPlan
-from helpers.tiles import LARGEST_TILE, largest_tile, place_tiles, predict_tiles
+from helpers.tiling.tiles import LARGEST_TILE, largest_tile, place_tiles, predict_tiles
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 from helpers.datasets import strips
 from helpers.datasets.images import read_image
-from helpers.datasets.strips import ROWS, enlarge, is_large, open_rows, resize_rows, write_mask
+from helpers.tiling.strips import ROWS, enlarge, is_large, open_rows, resize_rows, write_mask
 
 import numpy as np
 import pytest

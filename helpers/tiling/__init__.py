@@ -1,0 +1,1 @@
+"""Images of any size: predicted in tiles that overlap, read and written by strips. Notebook 10."""
