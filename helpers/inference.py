@@ -91,8 +91,7 @@ def evaluate(
         pixels = torch.zeros((), device=place, dtype=torch.int64)
 
         for images, masks in loader:
-            masks = masks.to(place)
-            logits = logits_of(model, images, place, precision)
+            logits, masks = logits_of(model, images, place, precision), masks.to(place)
 
             confusion = ConfusionMatrix(logits.shape[1]) if confusion is None else confusion
             confusion.update(logits.argmax(dim=1), masks)
@@ -161,9 +160,8 @@ def predict_photo(
     if model is None:
         model, about = load_model()
         size = about["size"]
-    logits = predict_logits(
-        model, normalize(resize_image(photo.convert("RGB"), size))[None], device
-    )
+    squashed = normalize(resize_image(photo.convert("RGB"), size))
+    logits = predict_logits(model, squashed[None], device)
     enlarged = F.interpolate(logits, size=photo.size[::-1], mode="bilinear", align_corners=False)
     return enlarged.argmax(dim=1)[0].byte()
 

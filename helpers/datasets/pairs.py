@@ -180,6 +180,7 @@ class TileReader:
     def _enlarged(self, index: int) -> tuple[Tensor, Tensor]:
         image, mask = self.reader[index]
         height, width = (max(1, round(side * self.scale)) for side in mask.shape)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)  # as in tiling/strips.py
         return resize_pair(image, mask, (height, width))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from helpers import predict
 from helpers.checkpoint import load_model, save_checkpoint
-from helpers.datasets import strips
 from helpers.inference import predict_photo
 from helpers.model import UNet
 from helpers.predict import find_images, main, parser
 from helpers.studies.objects import label_objects
+from helpers.tiling import strips
 from helpers.tiling.prediction import predict_image, predict_strips
 from helpers.transforms import open_photo
 

@@ -1,5 +1,5 @@
-from helpers.datasets import strips
 from helpers.datasets.images import read_image
+from helpers.tiling import strips
 from helpers.tiling.strips import ROWS, enlarge, is_large, open_rows, resize_rows, write_mask
 
 import numpy as np
