@@ -30,8 +30,17 @@ def read_image(
 
     Raises FileNotFoundError, or ValueError that names the file and the mend.
     """
-    path = Path(path)
-    values = read_values(path)
+    values = to_rgb(Path(path), read_values(path), levels, channels)
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def to_rgb(
+    path: Path,
+    values: np.ndarray,
+    levels: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The numbers (H, W, C) of an image file as RGB, uint8 (H, W, 3). See `read_image`."""
     if channels is not None:
         values = _choose(path, values, channels)
     elif values.shape[-1] not in (1, 3):
@@ -41,9 +50,7 @@ def read_image(
         )
     if values.dtype == np.uint16:
         values = _to_bytes(path, values, levels)
-    if values.shape[-1] == 1:
-        values = values.repeat(3, axis=-1)
-    return Image.fromarray(np.ascontiguousarray(values))
+    return values.repeat(3, axis=-1) if values.shape[-1] == 1 else values
 
 
 def read_values(path: str | Path) -> np.ndarray:

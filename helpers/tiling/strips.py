@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from helpers.datasets.images import to_rgb
 from helpers.tiling.tiles import Rows, Shape
 
 import numpy as np
@@ -37,24 +38,24 @@ def open_rows(
 ) -> Iterator[tuple[Rows, Shape]]:
     """A function that reads some rows of a TIFF as RGB, and the image's height and width.
 
-    levels: of 16 bits, the two values that become 0 and 255. channels: the three that are read as
-    RGB; if None, the first three, or the first alone of one or two.
+    levels, channels: see `helpers.datasets.images.read_image`.
 
     Raises ValueError that names the file and the mend, also while rows are read.
     """
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            _check(path, page, levels, channels)
+            _check(path, page)
+            to_rgb(path, np.zeros((1, 1, page.samplesperpixel), page.dtype), levels, channels)
 
             def rows(top: int, bottom: int) -> np.ndarray:
                 try:
-                    values = _read(page, top, bottom)
+                    values = _read(page, top, bottom).astype(np.dtype(page.dtype))
                 except Exception as error:  # a decoder's own
                     raise ValueError(
                         f"{path} cannot be decoded ({error}): save it again, uncompressed"
                     ) from error
-                return _to_rgb(values, levels, channels)
+                return to_rgb(path, values, levels, channels)
 
             yield rows, _shape(page)
     except tifffile.TiffFileError as error:
@@ -132,12 +133,7 @@ def _shape(page: tifffile.TiffPage) -> Shape:
     return page.imagelength, page.imagewidth
 
 
-def _check(
-    path: Path,
-    page: tifffile.TiffPage,
-    levels: Sequence[int] | None,
-    channels: Sequence[int] | None,
-) -> None:
+def _check(path: Path, page: tifffile.TiffPage) -> None:
     """Raise ValueError for what cannot be read by rows."""
     height, count = page.tilelength or page.rowsperstrip, page.samplesperpixel
     orientation = page.tags.get("Orientation")
@@ -152,15 +148,6 @@ def _check(
         raise ValueError(
             f"{path} has more than {LARGE:,} pixels and is read row by row: save it with"
             f" {' and '.join(wanted)}, such as tifffile.imwrite(..., tile=(512, 512))"
-        )
-    if channels is None and count > 4:
-        raise ValueError(f"{path} has {count} channels: choose three of them by channels=")
-    if channels is not None and not all(0 <= channel < count for channel in channels):
-        raise ValueError(f"{path} has {count} channels: there are no channels {list(channels)}")
-    if page.dtype == np.uint16 and levels is None:
-        raise ValueError(
-            f"{path} has 16 bits, and the weights know no levels: train on images of 16 bits, or"
-            " save it with 8"
         )
 
 
@@ -196,16 +183,3 @@ def _lay(segment: np.ndarray, values: np.ndarray, y: int, x: int) -> None:
     """Copy what of a segment lies within the values, at row y (which may be above) and column x."""
     inside = segment[max(-y, 0) : len(values) - y, : values.shape[1] - x]
     values[max(y, 0) : max(y, 0) + len(inside), x : x + inside.shape[1]] = inside
-
-
-def _to_rgb(
-    values: np.ndarray, levels: Sequence[int] | None, channels: Sequence[int] | None
-) -> np.ndarray:
-    """As `helpers.datasets.folder.read_image` has it."""
-    if channels is not None:
-        values = values[..., list(channels)]
-    if values.dtype != np.uint8 and levels is not None:
-        low, high = levels
-        scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1))
-        values = scaled.round().clip(0, 255).astype(np.uint8)
-    return values[..., :3] if values.shape[-1] > 2 else values[..., :1].repeat(3, axis=-1)
