@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: 0 if it went well, 1 after an error, which is one line on stderr."""
     options = parser().parse_args(arguments)
     try:
-        print(options.run(options))
+        options.run(options)
     except (ValueError, OSError) as error:
         print("error:", " ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """A subparser for each command; `run` is what it does, and gives what is printed."""
+    """A subparser for each command; `run` is what it does."""
     made = argparse.ArgumentParser(
         prog="python -m helpers.datasets",
         description=__doc__,

@@ -6,7 +6,8 @@ One rule for all of them:
 - Where labels overlap, the later one in the file wins; of masks in files of their own, that of the
   later class.
 - A pixel that no label covers is `background`: the tool's label of that name; if it has none, and
-  there are such pixels, that class is added as number 0.
+  there are such pixels, that class is added as number 0. An image without any label is all
+  background (how many there are is said); in Label Studio, only one that was annotated so.
 - What is labeled `ignore`, `ignored` or `void`, and VOC's 255, does not count.
 - Images are copied byte for byte. Their names are their stems; where two in different folders
   have one, the folders stand before it: left_001, right_001.
@@ -65,11 +66,14 @@ def import_folder(
             raise ValueError(f"{source} holds no labeled image: export it again")
         names = name_images([drawing.image for drawing in labeled.drawings])
         with files.atomic(out) as partial:
-            _write(labeled, names, partial)
+            classes, bare = _write(labeled, names, partial)
     except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(
             f"{source} is not as {kind} writes it ({error!r}): export it again"
         ) from error
+
+    without = f", {bare} of them without a label: all background" if bare else ""
+    print(f"{out}: {len(names)} images{without}; classes: {', '.join(classes)}.")
     return out
 
 
@@ -83,6 +87,7 @@ def export_folder(folder: str | Path, kind: str, out: str | Path) -> Path:
     with files.atomic(out) as partial:
         partial.mkdir()
         KINDS[kind].write(ours, partial)
+    print(f"{out}: {len(ours.rows)} images as {kind} reads them.")
     return out
 
 
@@ -112,8 +117,11 @@ def _check_labels(source: Path, labels: Sequence[Label]) -> None:
         )
 
 
-def _write(labeled: Labeled, names: Sequence[str], out: Path) -> None:
-    """Write images/, masks/, classes.csv and, if there are splits, images.csv."""
+def _write(labeled: Labeled, names: Sequence[str], out: Path) -> tuple[list[str], int]:
+    """Write images/, masks/, classes.csv and, if there are splits, images.csv.
+
+    Returns the names of the classes, and the number of images without a label.
+    """
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True)
     has_background = find_background(labeled.labels) is not None
@@ -121,10 +129,11 @@ def _write(labeled: Labeled, names: Sequence[str], out: Path) -> None:
     ignored = next((label.color for label in labeled.labels if is_ignored(label)), "")
     ignored = ignored or voc.VOID
 
-    held = set()
+    held, bare = set(), 0
     for drawing, name in zip(tqdm(labeled.drawings, leave=False, disable=None), names, strict=True):
         mask = drawing.draw(*read_values(drawing.image).shape[:2])
-        held |= {*np.unique(mask).tolist()}
+        here = {*np.unique(mask).tolist()}
+        held, bare = held | here, bare + (here == {UNLABELED})
         _save_mask(numbers[mask], classes, ignored, out / "masks" / f"{name}.png")
         shutil.copyfile(drawing.image, out / "images" / f"{name}{drawing.image.suffix}")
 
@@ -148,6 +157,7 @@ def _write(labeled: Labeled, names: Sequence[str], out: Path) -> None:
     if any(drawing.split for drawing in labeled.drawings):
         splits = [(n, d.split) for n, d in zip(names, labeled.drawings, strict=True)]
         _write_table(out / "images.csv", ("name", "split"), splits)
+    return [label.name for label in classes], bare
 
 
 def _number(labels: Sequence[Label], add_background: bool) -> tuple[list[Label], np.ndarray]:

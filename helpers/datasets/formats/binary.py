@@ -60,13 +60,9 @@ def read(source: Path, images: Path | None) -> Labeled:
                 raise FileNotFoundError(f"{path} has no image in {found.folder}: copy it there")
             masks[key].append((place, path))
 
-    if without := sorted(image_of.keys() - masks.keys()):
-        raise FileNotFoundError(
-            f"{image_of[without[0]]} has a mask in no class: draw a black one, or delete the image"
-        )
     return Labeled(
         [Label(name) for name in names],
-        [Drawing(path, partial(_draw, masks[key])) for key, path in image_of.items()],
+        [Drawing(path, partial(_draw, masks.get(key, []))) for key, path in image_of.items()],
     )
 
 

@@ -5,6 +5,8 @@
     labelmap.txt                    label:r,g,b:parts:actions; without one, VOC's 20 classes
     ImageSets/Segmentation/*.txt    which images; train, val and test become splits
 
+With a labelmap.txt, a listed image without a mask is one in which nothing is labeled.
+
 Source: Everingham et al., "The Pascal Visual Object Classes Challenge", IJCV 2010;
 docs.cvat.ai, "Segmentation Mask".
 """
@@ -55,27 +57,26 @@ def read(source: Path, images: Path | None) -> Labeled:
     splits = _read_lists(source / LISTS) or dict.fromkeys(masks, "")
     if not splits:
         raise FileNotFoundError(f"{folder} holds no .png: export the masks again")
-    if missing := sorted(splits.keys() - masks.keys()):
+    # CVAT and datumaro write no mask where nothing is labeled. VOC always does.
+    has_labelmap = (source / LABELMAP).is_file()
+    missing = sorted(splits.keys() - masks.keys())
+    if missing and not has_labelmap:
         raise FileNotFoundError(
             f"{source / LISTS} lists {missing[0]!r}, but {folder / missing[0]}.png does not exist:"
             " restore it, or delete the line"
         )
 
-    has_labelmap = (source / LABELMAP).is_file()
     labels = read_labelmap(source / LABELMAP) if has_labelmap else _voc_labels()
     usual = (source / "JPEGImages", source / "images", source)
     found = Images(
         images or next(path for path in usual if path.is_dir()), (MASKS, "SegmentationObject")
     )
-    return Labeled(
-        labels,
-        [
-            Drawing(
-                found.find(name, masks[name]), partial(_draw, masks[name], labels, has_labelmap), to
-            )
-            for name, to in splits.items()
-        ],
-    )
+    drawings = []
+    for name, split in splits.items():
+        image = found.find(name, source / LISTS if name in missing else masks[name])
+        draw = partial(_draw, masks.get(name), labels, has_labelmap)
+        drawings.append(Drawing(image, draw, split))
+    return Labeled(labels, drawings)
 
 
 def read_labelmap(path: Path) -> list[Label]:
@@ -142,6 +143,8 @@ def _draw(
     path: Path, labels: list[Label], has_labelmap: bool, height: int, width: int
 ) -> np.ndarray:
     """A mask's labels, found by their colors if there is a labelmap, else by their numbers."""
+    if path is None:
+        return np.full((height, width), UNLABELED, np.uint8)
     numbers = read_mask(path)
     check_shape(path, numbers.shape, height, width)
     with Image.open(path) as image:
