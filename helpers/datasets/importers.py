@@ -67,7 +67,7 @@ def import_folder(
         names = name_images([drawing.image for drawing in labeled.drawings])
         with files.atomic(out) as partial:
             classes, bare = _write(labeled, names, partial)
-    except (TypeError, LookupError, AttributeError) as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(
             f"{source} is not as {kind} writes it ({error!r}): export it again"
         ) from error
@@ -126,10 +126,11 @@ def _write(labeled: Labeled, names: Sequence[str], out: Path) -> tuple[list[str]
         (out / folder).mkdir(parents=True)
     has_background = find_background(labeled.labels) is not None
     classes, numbers = _number(labeled.labels, add_background=not has_background)
-    ignored = next((label.color for label in labeled.labels if is_ignored(label)), "")
-    ignored = ignored or voc.VOID
+    colors = [label.color for label in labeled.labels if is_ignored(label) and label.color]
+    ignored = (*colors, voc.VOID)[0]
 
-    held, bare = set(), 0
+    held: set[int] = set()
+    bare = 0
     for drawing, name in zip(tqdm(labeled.drawings, leave=False, disable=None), names, strict=True):
         mask = drawing.draw(*read_values(drawing.image).shape[:2])
         here = {*np.unique(mask).tolist()}
@@ -137,14 +138,9 @@ def _write(labeled: Labeled, names: Sequence[str], out: Path) -> tuple[list[str]
         _save_mask(numbers[mask], classes, ignored, out / "masks" / f"{name}.png")
         shutil.copyfile(drawing.image, out / "images" / f"{name}{drawing.image.suffix}")
 
-    # Every pixel of every image has a label: there is no background.
     if not has_background and UNLABELED not in held:
         classes = classes[1:]
-        for path in sorted((out / "masks").iterdir()):
-            with Image.open(path) as image:
-                mask = np.array(image)
-            mask[mask != IGNORE_INDEX] -= 1
-            _save_mask(mask, classes, ignored, path)
+        _drop_first(out / "masks", classes, ignored)
     if len(classes) < 2:
         raise ValueError(
             f"{labeled.drawings[0].image} and all others are {classes[0].name!r} everywhere: at"
@@ -158,6 +154,15 @@ def _write(labeled: Labeled, names: Sequence[str], out: Path) -> tuple[list[str]
         splits = [(n, d.split) for n, d in zip(names, labeled.drawings, strict=True)]
         _write_table(out / "images.csv", ("name", "split"), splits)
     return [label.name for label in classes], bare
+
+
+def _drop_first(folder: Path, classes: Sequence[Label], ignored: str) -> None:
+    """Number the classes anew: every pixel of every image has a label, no background is needed."""
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            mask = np.array(image)
+        mask[mask != IGNORE_INDEX] -= 1
+        _save_mask(mask, classes, ignored, path)
 
 
 def _number(labels: Sequence[Label], add_background: bool) -> tuple[list[Label], np.ndarray]:

@@ -3,8 +3,7 @@
     python tests/datasets/make_tool_files.py
 
 needs datumaro 1.13 (whose VOC writer is what CVAT's export calls), label-studio-converter 0.0.59,
-and Node with @thi.ng/rle-pack 3.2 (the encoder in Label Studio's page), in NODE_PATH's folder or
-the current one. They do not go with Pillow 13, so they are no dependencies: use an environment of
+and Node with PACKAGE 3.2 (the encoder in Label Studio's page) in the current folder. They do not go with Pillow 13, so they are no dependencies: use an environment of
 their own.
 """
 
@@ -31,8 +30,9 @@ CONFIG = (
     + "".join(f'<Label value="{n}" background="{c}"/>' for n, c in zip(NAMES, COLORS, strict=True))
     + "</BrushLabels></View>"
 )
+PACKAGE = "@thi.ng/rle-pack"  # codespell:ignore
 ENCODE = """
-import {encode} from "@thi.ng/rle-pack"; import fs from "fs";
+import {encode} from "PACKAGE"; import fs from "fs";
 const rows = JSON.parse(fs.readFileSync(0));
 console.log(JSON.stringify(rows.map(row => Array.from(encode(row, row.length)))));
 """
@@ -123,7 +123,7 @@ def write_label_studio(out: Path) -> None:
 
 def encode(rows: list[np.ndarray]) -> list[list[int]]:
     given = json.dumps([row.tolist() for row in rows])
-    command = ["node", "--input-type=module", "-e", ENCODE]
+    command = ["node", "--input-type=module", "-e", ENCODE.replace("PACKAGE", PACKAGE)]
     return json.loads(subprocess.run(command, input=given, stdout=-1, check=True, text=True).stdout)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from pycocotools.mask import encode
 from scipy.ndimage import distance_transform_edt
 from skimage.measure import find_contours
 from skimage.segmentation import find_boundaries
@@ -598,7 +599,7 @@ class TestLabelStudio:
         assert (label_studio.decode(label_studio.encode(values), len(values)) == values).all()
 
     def test_runs_of_the_pages_own_encoder(self):
-        """@thi.ng/rle-pack 3.2.12 has encoded these; it keeps values that differ as they are."""
+        """rle-pack 3.2.12 has encoded these; it keeps values that differ as they are."""
         runs = [0, 0, 0, 19, 57, 27, 252, 96, 1, 0, 129, 1, 218, 4, 128, 36]
         assert label_studio.decode(runs, 19).tolist() == [0] * 4 + [1, 2, 3] + [4] * 11 + [9]
 
@@ -663,6 +664,7 @@ class TestLabelStudio:
             ({"value": {"rle": [0, 1, 2], "brushlabels": ["cell"]}}, "task 1 is no mask"),
             ({"value": {"rle": [0, 0, 0, 216, 57, 27, 252], "brushlabels": ["c"]}}, "cut off"),
             ({"value": {"rle": [0, 300], "brushlabels": ["cell"]}}, "task 1 is no mask"),
+            ({"value": {"rle": 10**9, "brushlabels": ["cell"]}}, "no list of bytes"),
             ({"value": {"rle": "abc", "brushlabels": ["cell"]}}, "task 1 is no mask"),
             ({"value": {"points": [[1, 2]], "polygonlabels": ["c"]}}, "three corners"),
             ({"value": {"rle": [0], "brushlabels": []}}, "task 1 has no label"),
@@ -748,8 +750,15 @@ def test_an_empty_folder_is_refused_in_every_format(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_compressed_runs_of_coco_are_pycocotools():
-    area = np.eye(5, 7, dtype=bool)
-    runs = coco.pycocotools.mask.encode(np.asfortranarray(area, np.uint8))
-    text = {"size": [5, 7], "counts": runs["counts"].decode()}
-    assert (coco.decode(text, 5, 7) == area).all()
+@pytest.mark.parametrize("seed", range(20))
+def test_compressed_runs_are_those_of_pycocotools(seed):
+    rng = np.random.default_rng(seed)
+    area = (rng.random(rng.integers(1, 60, 2)) < rng.random()).repeat(1 + seed, axis=0)
+    counts = encode(np.asfortranarray(area, np.uint8))["counts"].decode()
+    whole = {"size": list(area.shape), "counts": counts}
+    assert (coco.decode(whole, *area.shape) == area).all()
+
+    # pycocotools itself fills the rest with what is in memory.
+    for wrong in (counts[:-1], counts + "1", counts[:-1] + "~", counts[:-1] + "P"):
+        with pytest.raises(ValueError, match="its counts"):
+            coco.decode(whole | {"counts": wrong}, *area.shape)

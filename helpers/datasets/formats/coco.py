@@ -132,12 +132,36 @@ def decode(segmentation: Any, height: int, width: int) -> np.ndarray:
 
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"its size is {segmentation['size']}, its image's {[height, width]}")
+    # pycocotools does not check compressed counts: it would fill up with what is in memory.
     counts = segmentation["counts"]
-    if isinstance(counts, list):
-        if sum(counts) != height * width or min(counts) < 0:
-            raise ValueError(f"its counts add up to {sum(counts)}, not to {height * width} pixels")
-        segmentation = pycocotools.mask.frPyObjects(segmentation, height, width)
-    return pycocotools.mask.decode(segmentation).astype(bool)
+    counts = _expand(counts) if isinstance(counts, str) else counts
+    if sum(counts) != height * width or min(counts) < 0:
+        raise ValueError(f"its counts add up to {sum(counts)}, not to {height * width} pixels")
+    runs = {"size": [height, width], "counts": counts}
+    return pycocotools.mask.decode(pycocotools.mask.frPyObjects(runs, height, width)).astype(bool)
+
+
+def _expand(text: str) -> list[int]:
+    """Compressed counts as numbers: each, from the fourth on, the difference to the last but one.
+
+    A character less 48 holds five bits, the lowest first, and a sixth if more follow; the highest
+    bit of the last is the sign. Raises ValueError for other characters, or a number cut off.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"its counts hold {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits >> 4 & 1) << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("its counts are cut off")
+    return counts
 
 
 def write(ours: Ours, out: Path) -> None:

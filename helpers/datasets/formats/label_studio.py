@@ -245,6 +245,8 @@ def decode(runs: Sequence[int], count: int) -> np.ndarray:
     for a repeated value, two that choose a length, the number of values - 1 in so many bits, and
     that value, or all of them. Raises ValueError for what is none, or of another count.
     """
+    if not isinstance(runs, list):
+        raise ValueError("its runs are no list of bytes")
     bits = np.unpackbits(np.frombuffer(bytes(runs), np.uint8))
     text = "".join(map(str, bits.tolist()))
     if len(text) < 53 or int(text[:32], 2) != count or int(text[32:37], 2) != 7:

@@ -140,7 +140,7 @@ def _read_lists(folder: Path) -> dict[str, str]:
 
 
 def _draw(
-    path: Path, labels: list[Label], has_labelmap: bool, height: int, width: int
+    path: Path | None, labels: list[Label], has_labelmap: bool, height: int, width: int
 ) -> np.ndarray:
     """A mask's labels, found by their colors if there is a labelmap, else by their numbers."""
     if path is None:
