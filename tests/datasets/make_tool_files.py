@@ -3,8 +3,8 @@
     python tests/datasets/make_tool_files.py
 
 needs datumaro 1.13 (whose VOC writer is what CVAT's export calls), label-studio-converter 0.0.59,
-and Node with PACKAGE 3.2 (the encoder in Label Studio's page) in the current folder. They do not go with Pillow 13, so they are no dependencies: use an environment of
-their own.
+and, in the current folder, Node with PACKAGE 3.2 (the encoder in Label Studio's page). They do not
+go with Pillow 13, so they are no dependencies: use an environment of their own.
 """
 
 import json
