@@ -132,32 +132,36 @@ def of_values(labels: Masks, folder: OwnFolder) -> Iterator[Finding]:
         not m.kind and ones < len(m.counts) - 1 and m.counts[ones] for m in labels.values()
     )
     for mask in labels.values():
+        is_sure = bool(mask.relabel) and not (mask.is_scaled and has_ones)
         if mask.kind:
-            is_sure = bool(mask.relabel) and not (mask.is_scaled and has_ones)
-            mend = masks.MENDS[mask.kind]
-            if len(folder.classes) > 2 and mask.kind in masks.BETWEEN:
-                mend += " (no repair by rule: between two classes may lie a third)"
-            elif mask.relabel and not is_sure:
-                mend += (
-                    " (no repair by rule: other masks hold 1, so what 255 means is yours to say)"
-                )
-            yield Finding(
-                mask.kind,
-                (mask.path,),
-                mask.what,
-                mend,
-                repair="relabel" if is_sure else "",
-                relabel=mask.relabel if is_sure else {},
-            )
-        if mask.counts.any() and not mask.counts[:-1].any():
-            what, mend = "every pixel is ignored", "label something in it, or delete the pair"
-            yield Finding("masks all ignored", (mask.path,), what, mend)
-        elif np.count_nonzero(mask.counts[:-1]) == 1:
-            number = int(mask.counts[:-1].argmax())
-            what = f"class {number}, {folder.class_names[number]!r}, is alone in it"
-            mend = "see that nothing was forgotten; it may stay"
-            kind = "empty masks" if number == 0 else "masks of one class"
-            yield Finding(kind, (mask.path,), what, mend, False)
+            yield _of_kind(mask, folder, is_sure)
+        if is_sure or not mask.kind:  # else nobody knows what it says
+            yield from _of_counts(mask, folder)
+
+
+def _of_kind(mask: MaskFacts, folder: OwnFolder, is_sure: bool) -> Finding:
+    mend = masks.MENDS[mask.kind]
+    if len(folder.classes) > 2 and mask.kind in masks.BETWEEN:
+        mend += " (no repair by rule: between two classes may lie a third)"
+    elif mask.relabel and not is_sure:
+        mend += " (no repair by rule: other masks hold 1, so what 255 means is yours to say)"
+    if not is_sure:
+        return Finding(mask.kind, (mask.path,), mask.what, mend)
+    files, repair = (mask.path,), "relabel"
+    return Finding(mask.kind, files, mask.what, mend, repair=repair, relabel=mask.relabel)
+
+
+def _of_counts(mask: MaskFacts, folder: OwnFolder) -> Iterator[Finding]:
+    counts = mask.counts[:-1]
+    if not counts.any():
+        what, mend = "every pixel is ignored", "label something in it, or delete the pair"
+        yield Finding("masks all ignored", (mask.path,), what, mend)
+    elif np.count_nonzero(counts) == 1:
+        number = int(counts.argmax())
+        what = f"class {number}, {folder.class_names[number]!r}, is alone in it"
+        mend = "see that nothing was forgotten; it may stay"
+        kind = "empty masks" if number == 0 else "masks of one class"
+        yield Finding(kind, (mask.path,), what, mend, False)
 
 
 def of_classes(labels: Masks, rows: Sequence[ImageRow], folder: OwnFolder) -> Iterator[Finding]:

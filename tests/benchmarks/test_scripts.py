@@ -13,6 +13,7 @@ from helpers.studies.records import load_records
 from helpers.train import main as train
 from helpers.train import parser
 
+import checking
 import loading
 import nbformat
 import pytest
@@ -125,6 +126,12 @@ def test_loading(capsys):
     assert capsys.readouterr().out.count("times faster") == 2
     with pytest.raises(AssertionError, match="target"):
         loading.main(["--epochs", "1", "--target", "1e9"])
+
+
+def test_checking(capsys):
+    checking.main(["--pairs", "12", "--size", "32"])
+    told = capsys.readouterr().out
+    assert "0 errors, 0 warnings" in told and "12 pairs of 32 x 32 pixels" in told
 
 
 @pytest.mark.slow
