@@ -62,7 +62,29 @@ def check_folder(
     labels = _by_image(_files(root / "masks", findings), images, findings)
     rows, are_drawn = _rows(root, images, labels, findings)
 
-    # File by file: one that cannot be read hides no other.
+    image_facts, mask_facts = _read_files(images, labels, folder, findings, progress)
+
+    # What shows only when files are seen beside each other.
+    rows = [row for row in rows if row.name in image_facts]
+    findings += of_sizes(image_facts, mask_facts)
+    findings += of_channels(image_facts, rows, channels)
+    findings += of_duplicates(image_facts, rows, are_drawn)
+    if folder is not None:
+        findings += of_values(mask_facts, folder)
+        findings += of_classes(mask_facts, rows, folder)
+    if not any(finding.is_error for finding in findings):
+        findings += _as_opened(root)
+    return sorted(findings, key=lambda f: (not f.is_error, f.kind, f.files))
+
+
+def _read_files(
+    images: dict[str, Path],
+    labels: dict[str, Path],
+    folder: OwnFolder | None,
+    findings: list[Finding],
+    progress: bool,
+) -> tuple[dict[str, ImageFacts], dict[str, MaskFacts]]:
+    """What is known of every file that can be read; one that cannot hides no other."""
     image_facts: dict[str, ImageFacts] = {}
     mask_facts: dict[str, MaskFacts] = {}
     names = sorted({*images, *labels})
@@ -78,18 +100,7 @@ def check_folder(
                 mask_facts[name] = read_facts(path, folder)
         except WRONG as error:
             findings.append(_unreadable(pair[-1], pair, error))
-
-    # What shows only when files are seen beside each other.
-    rows = [row for row in rows if row.name in image_facts]
-    findings += of_sizes(image_facts, mask_facts)
-    findings += of_channels(image_facts, rows, channels)
-    findings += of_duplicates(image_facts, rows, are_drawn)
-    if folder is not None:
-        findings += of_values(mask_facts, folder)
-        findings += of_classes(mask_facts, rows, folder)
-    if not any(finding.is_error for finding in findings):
-        findings += _as_opened(root)
-    return sorted(findings, key=lambda f: (not f.is_error, f.kind, f.files))
+    return image_facts, mask_facts
 
 
 def report(findings: Sequence[Finding], root: str | Path, show: int = 3) -> str:

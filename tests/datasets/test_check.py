@@ -681,18 +681,22 @@ class TestCommand:
         assert "error: " in capsys.readouterr().out and len(copied) == 5
         assert [path.name for path in tmp_path.iterdir()] == ["mine"] and digest(mine) == before
 
-    def test_odd_names_and_places(self, mine, tmp_path):
+    @pytest.mark.parametrize("place", ["nowhere", "mine/classes.csv", "~nobody/x"])
+    def test_places_that_are_no_folder(self, mine, monkeypatch, capsys, place):
+        monkeypatch.chdir(mine.parent)
+        assert self.run(place) == 1 and self.run(place, "--repair", "copy") == 1
+        assert "rror: " in capsys.readouterr().out.lower() and not os.path.lexists("copy")
+
+    def test_odd_names_and_broken_files(self, mine):
         """As a process: nothing on stderr, whatever the encoding of the terminal."""
-        name = "z\udcff\n\u00e4"
-        shutil.copy(paths(mine, NAMES[0])[0], mine / "images" / f"{name}.png")
-        command = [sys.executable, "-m", "helpers.datasets", "check"]
-        for place in (mine, tmp_path / "nowhere", mine / "classes.csv", "~nobody/x"):
-            done = subprocess.run(
-                [*command, place],
-                capture_output=True,
-                env=os.environ | {"PYTHONIOENCODING": "ascii"},
-            )
-            assert (done.returncode, done.stderr) == (1, b"") and b"rror" in done.stdout
+        shutil.copy(paths(mine, NAMES[0])[0], mine / "images" / "z\udcff\n\u00e4.png")
+        for seed in range(5):
+            broken_tiff(mine, NAMES[seed], np.random.default_rng(seed))
+        command = [sys.executable, "-m", "helpers.datasets", "check", mine]
+        done = subprocess.run(
+            command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+        )
+        assert (done.returncode, done.stderr) == (1, b"") and b"6 errors" in done.stdout
 
 
 class TestChannels:
