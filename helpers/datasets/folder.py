@@ -14,7 +14,14 @@ from typing import NamedTuple
 
 from helpers import files
 from helpers.constants import IGNORE_INDEX
-from helpers.datasets.images import SUFFIXES, has_16_bits, read_image, read_mask, read_values
+from helpers.datasets.images import (
+    SUFFIXES,
+    has_16_bits,
+    read_image,
+    read_mask,
+    read_palette,
+    read_values,
+)
 
 import numpy as np
 from PIL import Image
@@ -102,36 +109,48 @@ class OwnFolder:
 
         Raises ValueError that names the file, and values that are in no row of classes.csv.
         """
-        wants_colors = isinstance(self.classes[0].value, str)
-        if values.ndim == 3 and (values == values[..., :1]).all() and not wants_colors:
-            values = values[..., 0]  # gray, saved as RGB
-        if wants_colors and values.ndim == 2:
-            values = _through_palette(path, values)
-        if values.ndim == 3 and not wants_colors:
+        if values.ndim == 3 and not self.has_color_values and not is_gray(values):
             raise ValueError(
                 f"{path} has colors, but the values in classes.csv are numbers: write colors there,"
                 " #rrggbb"
             )
 
-        numbers = self._numbers[_packed(values)]
+        listed = self.as_listed(values, path)
+        numbers = self.number_of[listed]
         if (numbers == UNKNOWN).any():
-            unknown = np.unique(_packed(values)[numbers == UNKNOWN])[:8].tolist()
-            shown = ", ".join(f"#{v:06x}" if wants_colors else str(v) for v in unknown)
+            unknown = np.unique(listed[numbers == UNKNOWN])[:8]
             raise ValueError(
-                f"{path} holds {shown}: in no row of classes.csv. Add a row for each (named"
-                f' "{IGNORE}" if it should not count), or mend the mask'
+                f"{path} holds {', '.join(map(self.shown, unknown))}: in no row of classes.csv. Add"
+                f' a row for each (named "{IGNORE}" if it should not count), or mend the mask'
             )
         return numbers
 
+    @property
+    def has_color_values(self) -> bool:
+        return isinstance(self.classes[0].value, str)
+
+    def as_listed(self, values: np.ndarray, path: Path) -> np.ndarray:
+        """A mask's values as classes.csv lists them (H, W): numbers, or colors as one number each.
+
+        Raises ValueError for a mask of 16 bits where colors are listed.
+        """
+        if not self.has_color_values:
+            return values if values.ndim == 2 else values[..., 0]  # gray, saved as RGB
+        return packed(values if values.ndim == 3 else _through_palette(path, values))
+
     @cached_property
-    def _numbers(self) -> np.ndarray:
-        """The class number of every value, or of every color as one number."""
-        numbers = np.full(2**24, UNKNOWN, np.uint8)
+    def number_of(self) -> np.ndarray:
+        """The class number of every value that a mask can hold, `UNKNOWN` if none."""
+        numbers = np.full(2**24 if self.has_color_values else 2**16, UNKNOWN, np.uint8)
         for row in self.classes:
-            value = int(row.value[1:], 16) if isinstance(row.value, str) else row.value
             known = row.name != IGNORE
-            numbers[value] = self.class_names.index(row.name) if known else IGNORE_INDEX
+            number = self.class_names.index(row.name) if known else IGNORE_INDEX
+            numbers[as_number(row.value)] = number
         return numbers
+
+    def shown(self, value: int) -> str:
+        """A value as classes.csv writes it."""
+        return f"#{value:06x}" if self.has_color_values else str(value)
 
     def __str__(self) -> str:
         counts = ", ".join(
@@ -197,7 +216,7 @@ def open_folder(
     """
     root = Path(root).expanduser().resolve()
     classes = read_classes(root)
-    rows = tuple(_with_splits(read_images(root)))
+    rows = tuple(with_splits(read_images(root)))
     chosen = None if channels is None else tuple(channels)
     levels = _find_levels([row for row in rows if row.split == "train"], chosen)
     source = OwnFolder(root, name or root.name, classes, rows, chosen, levels)
@@ -210,8 +229,8 @@ def read_classes(root: Path) -> tuple[ClassRow, ...]:
     path = root / "classes.csv"
     table = read_table(path, ("value", "name"), ("color",))
     rows = []
-    for line, row in enumerate(table, start=2):
-        value = row["value"].lower()
+    for row in table:
+        value, line = row["value"].lower(), row["line"]
         is_number = re.fullmatch(r"\d{1,5}", value) and int(value) < 2**16
         if not is_number and not re.fullmatch(r"#[0-9a-f]{6}", value):
             raise ValueError(
@@ -219,7 +238,8 @@ def read_classes(root: Path) -> tuple[ClassRow, ...]:
             )
         if not re.fullmatch(r"(#[0-9a-fA-F]{6})?", row["color"]):
             raise ValueError(f"{path}, line {line}: the color {row['color']!r} is no #rrggbb")
-        rows.append((int(value) if is_number else value, row["name"], row["color"]))
+        name = IGNORE if row["name"].lower() == IGNORE else row["name"]
+        rows.append((int(value) if is_number else value, name, row["color"]))
 
     _check_classes(path, rows)
     return tuple(
@@ -253,9 +273,7 @@ def read_images(root: Path) -> list[ImageRow]:
     pairs = pair_paths(root)
     path = root / "images.csv"
     table = read_table(path, ("name",), ("group", "split")) if path.is_file() else []
-    said = {
-        Path(row["name"]).stem if _is_file_name(row["name"]) else row["name"]: row for row in table
-    }
+    said = {stem_of(row["name"]): row for row in table}
     if missing := sorted(said.keys() - {name for name, *_ in pairs}):
         raise ValueError(f"{path} names {missing[0]!r}, but there is no such image: delete the row")
     if len(said) < len(table):
@@ -319,7 +337,8 @@ def _without_suffixes(masks: dict[str, Path], images: dict[str, Path]) -> dict[s
 def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list[dict[str, str]]:
     """The rows of a CSV file (comma or semicolon, UTF-8), the columns that it may lack empty.
 
-    Raises FileNotFoundError or ValueError that says what to write.
+    Beside the columns, "line" is a row's line in the file. Raises FileNotFoundError or ValueError
+    that says what to write.
     """
     columns = [*needed, *others]
     try:
@@ -338,11 +357,15 @@ def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list
     if missing := [column for column in needed if column not in heads]:
         raise ValueError(f"{path} has no column {missing[0]!r}: its first line is {first!r}")
     reader.fieldnames = heads
-    return [
-        {column: (row.get(column) or "").strip() for column in columns}
-        for row in reader
-        if any(value for value in row.values())
-    ]
+    try:
+        return [
+            {column: (row.get(column) or "").strip() for column in columns}
+            | {"line": str(reader.line_num)}
+            for row in reader
+            if any(row.values())
+        ]
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table ({error}): a quotation mark may be open") from error
 
 
 def default_colors(count: int) -> list[str]:
@@ -354,7 +377,7 @@ def default_colors(count: int) -> list[str]:
     return [*PALETTE, *made][:count]
 
 
-def _with_splits(rows: Sequence[ImageRow]) -> list[ImageRow]:
+def with_splits(rows: Sequence[ImageRow]) -> list[ImageRow]:
     """The rows with their groups and splits filled in; a group stands in one split alone."""
     rows = [row._replace(group=row.group or row.name) for row in rows]
     if any(row.split for row in rows):
@@ -402,22 +425,32 @@ def _find_levels(
     return low, max(high, low + 1)
 
 
-def _is_file_name(text: str) -> bool:
-    return Path(text).suffix.lower() in SUFFIXES
+def stem_of(name: str) -> str:
+    """A name in images.csv without the suffix that it may have."""
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
 def _through_palette(path: Path, values: np.ndarray) -> np.ndarray:
     """The colors of an indexed mask, uint8 (H, W, 3); of a gray one, its grays."""
-    with Image.open(path) as image:
-        palette = image.getpalette()
+    if values.max() > 255:
+        raise ValueError(f"{path} has 16 bits, but the values in classes.csv are colors, of 8 bits")
+    palette = read_palette(path)
     if palette is None:
         return values[..., None].astype(np.uint8).repeat(3, axis=-1)
-    return np.array(palette, np.uint8).reshape(-1, 3)[values]
+    return palette[values]
 
 
-def _packed(values: np.ndarray) -> np.ndarray:
-    """Colors (H, W, 3) as one number each; numbers (H, W) as they are."""
-    if values.ndim == 2:
-        return values
-    red, green, blue = (values[..., k].astype(np.int32) for k in range(3))
+def is_gray(values: np.ndarray) -> bool:
+    """Whether the channels (H, W, C) are all alike."""
+    return bool((values == values[..., :1]).all())
+
+
+def packed(colors: np.ndarray) -> np.ndarray:
+    """Colors (H, W, 3) as one number each."""
+    red, green, blue = (colors[..., k].astype(np.int32) for k in range(3))
     return red << 16 | green << 8 | blue
+
+
+def as_number(value: int | str) -> int:
+    """A value of classes.csv as a mask's pixel: a color as one number."""
+    return int(value[1:], 16) if isinstance(value, str) else value

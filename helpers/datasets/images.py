@@ -82,11 +82,36 @@ def read_mask(path: str | Path) -> np.ndarray:
         with _opened(path) as image:
             values = np.asarray(image)
             values = values if values.ndim == 3 else values[..., None]
+    if values.shape[-1] > 4:
+        raise ValueError(f"{path} has {values.shape[-1]} channels: a mask has one, or colors")
     values = values[..., 0] if values.shape[-1] < 3 else values[..., :3]
     values = values.astype(np.uint8) if values.dtype == np.bool_ else values
-    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"{path} holds {values.dtype} numbers: a mask's are whole, 0 to 65535")
-    return values
+    most = 65535 if values.ndim == 2 else 255
+    if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > most:
+        raise ValueError(
+            f"{path} holds {values.dtype} numbers: a mask's are whole, 0 to 65535, or colors of 8"
+            " bits"
+        )
+    return values if values.ndim == 2 else values.astype(np.uint8)
+
+
+def read_palette(path: str | Path) -> np.ndarray | None:
+    """The colors of an indexed file, uint8 (256, 3), from its header; None if it has no palette.
+
+    Raises as `read_image`.
+    """
+    path = Path(path)
+    if _is_tiff(path):
+        with _opened_tiff(path) as page:
+            if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
+                return None
+            found = (np.asarray(page.colormap).T >> 8).astype(np.uint8)
+    else:
+        with _opened(path, decode=False) as image:
+            if image.mode not in ("P", "PA"):
+                return None
+            found = np.array(image.getpalette(), np.uint8).reshape(-1, 3)
+    return np.vstack([found, np.zeros((256 - len(found), 3), np.uint8)])
 
 
 def size_of(path: str | Path) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from helpers.studies.records import load_records
 from helpers.train import main as train
 from helpers.train import parser
 
+import checking
 import loading
 import nbformat
 import predicting
@@ -132,6 +133,12 @@ def test_predicting(capsys):
     predicting.main("--images 4 --rounds 1 --batch-size 3 --weights synthetic".split())
     told = capsys.readouterr().out
     assert "4 images, synthetic" in told and told.count("images/s") == 2
+
+
+def test_checking(capsys):
+    checking.main(["--pairs", "12", "--size", "32"])
+    told = capsys.readouterr().out
+    assert "0 errors, 0 warnings" in told and "12 pairs of 32 x 32 pixels" in told
 
 
 @pytest.mark.slow

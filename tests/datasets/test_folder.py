@@ -3,7 +3,14 @@
 import re
 
 from helpers.data import describe, load_splits
-from helpers.datasets.folder import SPLITS, default_colors, open_folder, read_classes
+from helpers.datasets.folder import (
+    SPLITS,
+    ClassRow,
+    OwnFolder,
+    default_colors,
+    open_folder,
+    read_classes,
+)
 from helpers.datasets.pairs import decode
 from helpers.studies.experiments import Experiment, run_experiment
 from helpers.teaching.explorers import explore_dataset
@@ -162,6 +169,26 @@ class TestClasses:
         (tmp_path / "classes.csv").write_bytes("value,name\n0,Zelle\n1,Körper\n".encode("latin-1"))
         with pytest.raises(ValueError, match="is not in UTF-8"):
             read_classes(tmp_path)
+
+    def test_lines_are_those_of_the_file_and_ignore_has_any_case(self, tmp_path):
+        (tmp_path / "classes.csv").write_text("value,name\n0,a\n\n1,b\n\n2,Ignore\n")
+        assert [row.name for row in read_classes(tmp_path)] == ["a", "b", "ignore"]
+        (tmp_path / "classes.csv").write_text("value,name\n0,a\n\n\nred,b\n")
+        with pytest.raises(ValueError, match="line 5: the value 'red'"):
+            read_classes(tmp_path)
+
+    def test_an_open_quotation_mark(self, tmp_path):
+        (tmp_path / "classes.csv").write_text('value,name\n0,"a\n' + "1,b\n" * 60_000)
+        with pytest.raises(ValueError, match=r"classes\.csv is no table .*quotation mark"):
+            read_classes(tmp_path)
+
+    def test_16_bits_are_no_colors(self, tmp_path):
+        """256 would wrap to 0, the first class."""
+        source = OwnFolder(
+            tmp_path, "", (ClassRow("#000000", "a", ""), ClassRow("#ff0000", "b", "")), ()
+        )
+        with pytest.raises(ValueError, match=r"a\.png has 16 bits, but the values in classes"):
+            source.number_classes(np.array([[0, 256]], np.uint16), tmp_path / "a.png")
 
     def test_150_classes_have_150_colors(self):
         assert len(set(default_colors(150))) == 150

@@ -8,6 +8,7 @@ from helpers.datasets.images import (
     has_16_bits,
     read_image,
     read_mask,
+    read_palette,
     read_values,
     size_of,
 )
@@ -171,6 +172,27 @@ def test_masks_of_one_bit_and_of_sixteen(tmp_path):
         assert np.array_equal(read_mask(path), DEEP)
     Image.fromarray(COLORS).save(tmp_path / "colors.png")
     assert np.array_equal(read_mask(tmp_path / "colors.png"), COLORS)
+
+
+def test_palettes_are_whole(tmp_path):
+    """Their colors beyond the last are black, in both formats; other files have none."""
+    image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    image.putpalette([9, 8, 7, 100, 0, 200])
+    for path in (tmp_path / "p.png", tmp_path / "p.tif"):
+        image.save(path)
+        assert read_palette(path)[:3].tolist() == [[9, 8, 7], [100, 0, 200], [0, 0, 0]]
+        assert read_palette(path).shape == (256, 3)
+        Image.fromarray(GRAY).save(path)
+        assert read_palette(path) is None
+
+
+def test_masks_of_many_channels_or_deep_colors_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([GRAY] * 5), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif has 5 channels: a mask has one, or colors"):
+        read_mask(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", COLORS.astype(np.uint16) * 257, photometric="rgb")
+    with pytest.raises(ValueError, match=r"b\.tif holds uint16 .* or colors of 8 bits"):
+        read_mask(tmp_path / "b.tif")
 
 
 class TestBroken:
