@@ -10,13 +10,14 @@ The walk of an image from file to score:
     training.py        configuration, state, one epoch in mixed precision, the whole loop (04)
     checkpoint.py      what training leaves behind, and how it is read (04)
     inference.py       device, precision, evaluation, prediction (00, 04)
-    tiles.py           images of any size: tiles, blended
     metrics.py         confusion matrix, IoU, Dice, accuracy (05); add your own beside them
     visualization.py   figures of images, masks, predictions and training
     constants.py, files.py   small things that all of them use
 
-Beside it: studies/ (what notebooks 05 and 07 compare) and teaching/ (checks, explorers, clinic,
-grading).
+Beside it: datasets/folder.py and what checks, imports and exports images of your own; tiling/
+(images of any size); studies/ (what notebooks 05 and 07 compare, and the objects in a mask);
+teaching/ (checks, explorers, clinic, grading). The commands are train.py, predict.py,
+datasets/__main__.py and teaching/__main__.py.
 """
 
 import os

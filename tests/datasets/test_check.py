@@ -655,9 +655,9 @@ class TestCommand:
         before = digest(tmp_path)
         for name in ("file", "folder", "link", "mine"):
             assert self.run(mine, "--repair", tmp_path / name) == 1
-            assert "is there already: name a new folder" in capsys.readouterr().out
+            assert "is there already: name a new folder" in capsys.readouterr().err
         assert self.run(mine, "--repair", mine / "copy") == 1
-        assert capsys.readouterr().out.startswith("error: ") and digest(tmp_path) == before
+        assert capsys.readouterr().err.startswith("error: ") and digest(tmp_path) == before
 
     def test_nothing_to_repair(self, mine, tmp_path, capsys):
         no_mask(mine, NAMES[0], None)
@@ -678,14 +678,15 @@ class TestCommand:
 
         monkeypatch.setattr("helpers.datasets.repair.shutil.copy2", copy2)
         assert self.run(mine, "--repair", tmp_path / "copy") == 1
-        assert "error: " in capsys.readouterr().out and len(copied) == 5
+        assert "error: " in capsys.readouterr().err and len(copied) == 5
         assert [path.name for path in tmp_path.iterdir()] == ["mine"] and digest(mine) == before
 
     @pytest.mark.parametrize("place", ["nowhere", "mine/classes.csv", "~nobody/x"])
     def test_places_that_are_no_folder(self, mine, monkeypatch, capsys, place):
         monkeypatch.chdir(mine.parent)
         assert self.run(place) == 1 and self.run(place, "--repair", "copy") == 1
-        assert "rror: " in capsys.readouterr().out.lower() and not os.path.lexists("copy")
+        told = capsys.readouterr()
+        assert "rror: " in (told.out + told.err).lower() and not os.path.lexists("copy")
 
     def test_odd_names_and_broken_files(self, mine):
         """As a process: nothing on stderr, whatever the encoding of the terminal."""
