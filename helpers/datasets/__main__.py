@@ -59,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
     text = "write a copy with what has one right mend"
     command.add_argument("--repair", type=Path, metavar="NEW", help=text)
     command.add_argument("--channels", type=int, nargs=3, help="that are read as RGB, from 0 on")
+    text = 'a kind of finding that is no error here, such as "empty masks"'
+    command.add_argument("--allow", nargs="+", default=[], metavar="KIND", help=text)
     command.add_argument("--show", type=int, default=3, help="examples of a kind (default: 3)")
     return made
 
@@ -79,7 +81,7 @@ def _check(options: argparse.Namespace) -> int:
     """Check, and if it is asked for, repair and check what came out. 1 if an error remains."""
     if options.repair:
         check_target(options.folder, options.repair)
-    findings = check_folder(options.folder, options.channels)
+    findings = check_folder(options.folder, options.channels, allowed=options.allow)
     print(report(findings, options.folder, options.show))
 
     if options.repair:
@@ -89,7 +91,7 @@ def _check(options: argparse.Namespace) -> int:
             mended = repair_folder(options.folder, findings, options.repair)
             kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(mended.items()))
             print(f"\nRepaired in {options.repair}: {kinds}. What remains there:")
-            findings = check_folder(options.repair, options.channels)
+            findings = check_folder(options.repair, options.channels, allowed=options.allow)
             print(report(findings, options.repair, options.show))
     return int(any(finding.is_error for finding in findings))
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 LEAST_SIDE, MOST_SIDE = 16, 10_000  # pixels
+ALLOW = "if it is meant so, allow this kind (--allow)"
 
 
 @dataclass(frozen=True)
@@ -159,16 +160,18 @@ def _of_counts(mask: MaskFacts, folder: OwnFolder) -> Iterator[Finding]:
     elif np.count_nonzero(counts) == 1:
         number = int(counts.argmax())
         what = f"class {number}, {folder.class_names[number]!r}, is alone in it"
-        mend = "see that nothing was forgotten; it may stay"
-        kind = "empty masks" if number == 0 else "masks of one class"
-        yield Finding(kind, (mask.path,), what, mend, False)
+        mend = "see that nothing was forgotten"
+        if number == 0:
+            yield Finding("empty masks", (mask.path,), what, f"{mend}; {ALLOW}")
+        else:
+            yield Finding("masks of one class", (mask.path,), what, mend, False)
 
 
 def of_classes(labels: Masks, rows: Sequence[ImageRow], folder: OwnFolder) -> Iterator[Finding]:
     """Classes that occur nowhere, or in one split alone.
 
-    One that training does not see cannot be learned: an error. One that only training sees is not
-    measured: worth a look.
+    One that training does not see cannot be learned, and one that only training sees is not
+    measured.
     """
     pixels: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(folder.class_names) + 1, int))
     for row in rows:
@@ -184,16 +187,15 @@ def of_classes(labels: Masks, rows: Sequence[ImageRow], folder: OwnFolder) -> It
             what, mend = called + "no mask", "delete its row, or label it"
             if any(row.value == 255 and row.name == IGNORE for row in folder.classes):
                 mend += "; 255 is listed as ignored: is it this class?"
-            yield Finding("classes that never occur", (path,), what, mend, False)
+            yield Finding("classes that never occur", (path,), what, f"{mend}; {ALLOW}")
         elif "train" not in seen and "train" in splits:
             what = called + f"{' and '.join(seen)}, not in train"
             mend = "give some of its images the split train, or one group, in images.csv"
             yield Finding("classes in one split alone", (path,), what, mend)
         elif seen == ["train"] and len(splits) > 1:
             mend = "it is not measured: give some of its images another split in images.csv"
-            yield Finding(
-                "classes in one split alone", (path,), called + "train alone", mend, False
-            )
+            what = called + "train alone"
+            yield Finding("classes in one split alone", (path,), what, f"{mend}; {ALLOW}")
 
 
 def of_duplicates(images: Images, rows: Sequence[ImageRow], are_drawn: bool) -> Iterator[Finding]:
