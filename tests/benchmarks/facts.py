@@ -15,6 +15,7 @@ from typing import Any
 
 from helpers.constants import CLASS_NAMES
 from helpers.data import Pairs, Splits, load_splits
+from helpers.datasets.duplicates import find_same, make_thumbnail
 from helpers.datasets.pets import SPLITS, PairReader, PetFolder, find_dataset
 from helpers.files import home
 from helpers.metrics import iou
@@ -54,6 +55,7 @@ def facts(source: PetFolder) -> dict:
                 files[f"{file.format} {file.mode}"] += 1
             breeds.setdefault(name.rsplit("_", 1)[0], Counter())[split] += 1
             rows.append({"name": name} | facts_of_image(image) | facts_of_mask(mask))
+            rows[-1] |= {"list": split, "thumbnail": make_thumbnail(np.asarray(image))}
 
     columns: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
     return {
@@ -62,8 +64,26 @@ def facts(source: PetFolder) -> dict:
         "cats": count_species(breeds, cats=True),
         "dogs": count_species(breeds, cats=False),
         "files": dict(files),
+        "repeated": repeated(columns),
         **summary_of_images(columns),
         **summary_of_masks(columns),
+    }
+
+
+def repeated(columns: dict[str, Any]) -> dict:
+    """How many photographs stand there more than once, under other names, by their thumbnails.
+
+    The found ones of the first five groups that stand in both lists are named.
+    """
+    shown = [k for k, thumbnail in enumerate(columns["thumbnail"]) if thumbnail is not None]
+    found = find_same([columns["thumbnail"][k] for k in shown])
+    groups = [[shown[k] for k in group] for group in found]
+    in_both = [group for group in groups if len({columns["list"][k] for k in group}) > 1]
+    return {
+        "groups": len(groups),
+        "images": sum(map(len, groups)),
+        "groups_in_both_lists": len(in_both),
+        "such_as": [[columns["name"][k] for k in group] for group in in_both[:5]],
     }
 
 

@@ -93,6 +93,9 @@ def protocol(load: Load) -> str:
 - **Trimaps without a pet.** Some official trimaps are all background{_without(load)}. They stay in,
   as they are. In the one confusion matrix their pixels count as any; in the per-image mIoU, classes
   that are neither in the truth nor in the prediction are left out.
+- **Repeated photographs.** Some photographs stand in the dataset twice, under other
+  names{_repeated(load)}. All stay in, so that scores can be compared with those of others; on so
+  few, a score is hardly changed.
 - **Files.** Some official files named .jpg are PNGs: files are read by their content. In the
   224 px copy, all are JPEGs.
 - **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode, in the
@@ -137,6 +140,20 @@ def _without(load: Load) -> str:
     except FileNotFoundError:
         return ""
     return f" ({len(facts['without_a_pet'])} of {sum(facts['pairs'].values()):,})"
+
+
+def _repeated(load: Load) -> str:
+    """How many photographs there are twice, once the dataset was counted."""
+    try:
+        (facts,) = load("dataset")
+    except FileNotFoundError:
+        return ""
+    if not (found := facts.get("repeated")):
+        return ""
+    return (
+        f": {found['images']} show what another one shows, in {found['groups']} groups;"
+        f" {found['groups_in_both_lists']} of these reach from trainval into the test list"
+    )
 
 
 def results_section(records: list[Record]) -> str:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 from helpers.data import Pairs, load_splits
+from helpers.datasets.duplicates import make_thumbnail
 from helpers.datasets.pets import FULL_COUNT, PetFolder
 from helpers.studies.records import load_records
 
@@ -74,6 +75,24 @@ def test_where_pet_and_border_are(two_pairs):
     assert found["pet_at_the_edge"] == 0.5
     assert found["stray_line"] == {"top": 0.5, "bottom": 0, "left": 0, "right": 0}
     assert found["border_inside_the_pet"] == 0.5
+
+
+def test_photographs_that_stand_there_twice():
+    rng = np.random.default_rng(0)
+    one, other = (make_thumbnail(rng.integers(0, 256, (80, 80, 3), np.uint8)) for _ in range(2))
+    columns = {
+        "name": ["a_1", "a_2", "b_1", "a_3", "c_1"],
+        "list": ["trainval", "test", "test", "trainval", "test"],
+        "thumbnail": [one, one, other, one, None],
+    }
+    assert facts.repeated(columns) == {
+        "groups": 1,
+        "images": 3,
+        "groups_in_both_lists": 1,
+        "such_as": [["a_1", "a_2", "a_3"]],
+    }
+    columns["thumbnail"][1] = None
+    assert facts.repeated(columns)["groups_in_both_lists"] == 0
 
 
 def test_all_pixels_count_alike_or_all_pairs_do(two_pairs):
