@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from helpers.checkpoint import WEIGHTS, load_model
-from helpers.datasets.images import read_image
+from helpers.datasets.images import SUFFIXES, read_image
 from helpers.files import atomic, make_folder
 from helpers.inference import PRECISIONS, memory_format, pick_device, pick_precision, predict_logits
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
@@ -39,7 +39,6 @@ from PIL import Image, ImageColor
 from torch import Tensor
 from tqdm import tqdm
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 NOTES = "predictions.json"
 BAD_IMAGE = (ValueError, FileNotFoundError, PermissionError)  # what is wrong with one, not with all
 

@@ -180,6 +180,7 @@ class OwnReader:
         self.source, self.split = source, split
         self.rows = [row for row in source.rows if row.split == split]
         self.names = tuple(row.name for row in self.rows)
+        self.key = repr((source.classes, source.reading))
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -29,10 +29,14 @@ Source = PetFolder | OwnFolder
 
 
 class Reader(Protocol):
-    """What reads the pairs of one split: reader[i] is an image (PIL, RGB) and its mask (H, W)."""
+    """What reads the pairs of one split: reader[i] is an image (PIL, RGB) and its mask (H, W).
+
+    key: what the pixels depend on besides the files, such as the classes of mask values.
+    """
 
     split: str
     names: tuple[str, ...]
+    key: str
 
     @property
     def strata(self) -> Sequence[int] | None: ...
@@ -139,7 +143,7 @@ class TileReader:
         if scale <= 0:
             raise ValueError(f"scale must be above 0, not {scale}")
         self.reader, self.size, self.scale = reader, size, scale
-        self.split = f"{reader.split}-{scale:g}x"
+        self.split, self.key = f"{reader.split}-{scale:g}x", f"{reader.key} {scale}"
         self.places = [
             (i, top, left)
             for i in range(len(reader))
@@ -187,8 +191,8 @@ class TileReader:
 def cache_arrays(reader: Reader, size: int, cache: Path) -> Path:
     """The folder in `cache` with the decoded pairs, which is made if it is not there.
 
-    Its name is a key of the names, sizes and times of the files, not of their place: a dataset or a
-    clone may be moved.
+    Its name is a key of the names, sizes and times of the files, and of how they are read, not of
+    their place: a dataset or a clone may be moved.
 
     Raises FileNotFoundError or ValueError that names a missing or bad file, OSError for a cache
     that cannot be written or a full disk. Nothing is left behind then.
@@ -214,7 +218,7 @@ def open_arrays(folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def _fingerprint(reader: Reader) -> str:
-    digest = hashlib.sha256(b"3")  # raise when what is stored changes
+    digest = hashlib.sha256(b"3" + reader.key.encode())  # raise when what is stored changes
     for path in (path for i in range(len(reader)) for path in reader.paths(i)):
         try:
             stat = path.stat()

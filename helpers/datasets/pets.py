@@ -137,7 +137,7 @@ class PairReader:
     def __init__(self, source: PetFolder, split: str) -> None:
         self.source, self.split = source, split
         self.names, self.breeds = read_list(source, split)
-        self.strata = self.breeds  # what a split is to balance
+        self.strata, self.key = self.breeds, ""  # what a split is to balance
 
     def __len__(self) -> int:
         return len(self.names)

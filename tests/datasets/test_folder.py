@@ -346,6 +346,15 @@ class TestDeepImages:
         assert source.channels == (3, 0, 1)
 
 
+def test_other_classes_are_decoded_anew(mine, tmp_path):
+    """What an earlier classes.csv gave is not taken from the cache."""
+    before = decode(open_folder(mine), "train", 32, tmp_path / "cache")
+    (mine / "classes.csv").write_text("value,name\n1,cell\n0,background\n")
+    after = decode(open_folder(mine), "train", 32, tmp_path / "cache")
+    assert torch.equal(after.masks, 1 - before.masks) and before.masks.any()
+    assert decode(open_folder(mine), "train", 32, tmp_path / "cache").arrays == after.arrays
+
+
 class TestTiles:
     def test_tiles_cover_the_image_as_it_is(self, mine, tmp_path):
         source = open_folder(mine)
