@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 CLASSES = (("0", "background", "#999999"), ("1", "cell", "#0072B2"), ("2", "dividing", "#D55E00"))
-SIDE = 256  # pixels of a field
+SIDE = 256  # pixels of a field, if nothing else is asked for
 RADIUS = 11.0  # of a typical cell, in pixels
 
 
@@ -34,7 +34,7 @@ class Field(NamedTuple):
 class Dish(NamedTuple):
     """What the fields of one dish share."""
 
-    crowding: float  # cells of a field, on average
+    crowding: float  # cells in a field of SIDE, on average
     touching: float  # share of cells that grew beside another one
     contrast: float
     blur: float  # pixels
@@ -73,7 +73,7 @@ def draw_field(dish: Dish, rng: np.random.Generator, side: int = SIDE) -> Field:
 def _centers(dish: Dish, rng: np.random.Generator, side: int) -> list[np.ndarray]:
     """Where cells lie, (row, column): anywhere apart from each other, or beside another one."""
     centers: list[np.ndarray] = []
-    for _ in range(rng.poisson(dish.crowding)):
+    for _ in range(rng.poisson(dish.crowding * (side / SIDE) ** 2)):
         for _ in range(30):  # tries
             if centers and rng.random() < dish.touching:
                 angle = rng.uniform(0, 2 * np.pi)
@@ -111,7 +111,7 @@ def _expose(glow: np.ndarray, dish: Dish, rng: np.random.Generator) -> np.ndarra
     """What the camera makes of it, uint8: specks, blur, uneven light, noise."""
     side = len(glow)
     glow = glow.copy()
-    for row, column in rng.integers(2, side - 2, (rng.poisson(5), 2)):
+    for row, column in rng.integers(2, side - 2, (rng.poisson(5 * (side / SIDE) ** 2), 2)):
         glow[row - 2 : row + 2, column - 2 : column + 2] = rng.uniform(0.8, 1.6)  # dust
 
     seen = gaussian_filter(glow, dish.blur)
@@ -127,11 +127,34 @@ def _direction(angle: float) -> np.ndarray:
     return np.array([np.sin(angle), np.cos(angle)])
 
 
-def write_cells(root: Path, dishes: int = 12, fields: int = 5, seed: int = 0) -> Path:
+def forget_cells(
+    field: Field, share: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """The mask of a labeler who overlooks a share of the cells, and where these are.
+
+    Returns uint8 (S, S), and the middle of each cell without a label, (row, column). Cells that an
+    edge of the field cuts to less than a third are never forgotten.
+    """
+    mask, places = field.mask.copy(), []
+    for number in range(1, field.cells.max() + 1):
+        rows, columns = np.nonzero(field.cells == number)
+        if rng.random() < share and len(rows) > RADIUS**2:
+            mask[rows, columns] = 0
+            places.append((round(rows.mean()), round(columns.mean())))
+    return mask, places
+
+
+def write_cells(
+    root: Path, dishes: int = 12, fields: int = 5, seed: int = 0, forgotten: float = 0
+) -> Path:
     """Draw a folder as `open_folder` reads it, whole or not at all; one that is there stays.
 
     Beside the images, masks and classes: images.csv with the dish of each image as its group, and
     counts.csv with the number of cells in each, as if counted by hand.
+
+    Args:
+        dishes, fields: how many, and of each.
+        forgotten: share of the cells that have no label in the masks; forgotten.csv says where.
 
     Raises OSError for a folder that cannot be written or a full disk.
     """
@@ -141,20 +164,26 @@ def write_cells(root: Path, dishes: int = 12, fields: int = 5, seed: int = 0) ->
     with atomic(root) as partial:
         for kind in ("images", "masks"):
             (partial / kind).mkdir(parents=True)
-        rows = []
+        counts, lost = [], []
         for dish_number in range(dishes):
             rng = np.random.default_rng((seed, dish_number))
             dish = draw_dish(rng)
             for number in range(fields):
                 name = f"dish{dish_number:02d}_{number}"
                 field = draw_field(dish, rng)
+                hurry = np.random.default_rng((seed, dish_number, number))
+                mask, places = forget_cells(field, forgotten, hurry)
                 Image.fromarray(field.image).save(partial / "images" / f"{name}.png")
-                Image.fromarray(field.mask).save(partial / "masks" / f"{name}.png")
-                rows.append((name, f"dish{dish_number:02d}", field.cells.max()))
+                Image.fromarray(mask).save(partial / "masks" / f"{name}.png")
+                counts.append((name, field.cells.max()))
+                lost += [(name, *place) for place in places]
 
         _write_table(partial / "classes.csv", ("value", "name", "color"), CLASSES)
-        _write_table(partial / "images.csv", ("name", "group"), [row[:2] for row in rows])
-        _write_table(partial / "counts.csv", ("name", "cells"), [row[::2] for row in rows])
+        groups = [(name, name.partition("_")[0]) for name, _ in counts]
+        _write_table(partial / "images.csv", ("name", "group"), groups)
+        _write_table(partial / "counts.csv", ("name", "cells"), counts)
+        if forgotten:
+            _write_table(partial / "forgotten.csv", ("name", "row", "column"), lost)
     return root
 
 

@@ -132,7 +132,7 @@ def report(findings: Sequence[Finding], root: str | Path, show: int = 3) -> str:
             lines.append(f"  --repair NEW writes a copy {REPAIRS[repairable[0].repair]}{which}.")
 
     errors = sum(finding.is_error for finding in findings)
-    return "\n".join([*lines, f"{root}: {errors} errors, {len(findings) - errors} warnings."])
+    return "\n".join([*lines, f"{root.name}: {errors} errors, {len(findings) - errors} warnings."])
 
 
 def _as_opened(root: Path) -> Iterator[Finding]:

@@ -231,6 +231,28 @@ def rates_table(records: Sequence[Record]) -> str:
     return markdown(["network", "epochs", *(f"{rate:g}" for rate in rates)], lines)
 
 
+def own_images_table(records: Sequence[Record]) -> str:
+    """Runs on images of one's own, in the order of the images to train on; notebook 10.
+
+    Scores are of the test split, in the order of the classes. "error of the count" is the mean over
+    its groups; "of an image" is without the sign. Raises ValueError for runs on different datasets
+    or at different input sizes.
+    """
+    check_comparable(records, "dataset", "size")
+    groups = sorted(by_name(records).items(), key=lambda item: (item[1][0]["images"], item[0]))
+    classes = list(groups[0][1][0]["test"]["iou"])
+    head = ["labeled images", "seeds", *(f"IoU {name}" for name in classes)]
+    rows = []
+    for name, runs in groups:
+        row = [name, str(len(runs)), *(spread(values(runs, f"test/iou/{c}")) for c in classes)]
+        error, of_image = (
+            mean(values(runs, f"count/{key}"))
+            for key in ("relative_error", "absolute_relative_error")
+        )
+        rows.append([*row, f"{error:+.1%}", f"{of_image:.1%}"])
+    return markdown([*head, "error of the count", "of an image"], rows)
+
+
 def baselines_table(records: Sequence[Record]) -> str:
     """What predictions score that need no network, on the test split."""
     check_comparable(records)

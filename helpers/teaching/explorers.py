@@ -17,6 +17,7 @@ from helpers.datasets.folder import OwnFolder
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix, iou
 from helpers.model import UNet
+from helpers.studies.objects import count_errors, label_objects
 from helpers.teaching.outputs import as_html
 from helpers.teaching.unet_plan import UNetPlan, plot_plan
 from helpers.visualization import COLORS, Colors, class_legend, error_map, overlay, plot_history
@@ -28,6 +29,8 @@ import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage.color import label2rgb
+from skimage.segmentation import find_boundaries
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import affine, resize
@@ -514,6 +517,47 @@ def _standardized(level: Tensor) -> Tensor:
     """Features (C, h, w) of which each channel has mean 0 and, unless constant, deviation 1."""
     deviation, mean = torch.std_mean(level, dim=(1, 2), keepdim=True)
     return (level - mean) / deviation.clamp(min=1e-6)
+
+
+def explore_objects(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    counts: Sequence[int],
+    split: float | None = None,
+) -> Explorer:
+    """How many objects there are, by where touching ones are cut, and by the smallest that counts.
+
+    Args:
+        images: RGB, uint8 (H, W, 3) each; sizes may differ.
+        masks: bool (H, W) each, true where an object is.
+        counts: the true number of objects in each image.
+        split: at first; see `label_objects`.
+    """
+    which = _slider("Image", 1, len(images))
+    cut = _choice("Split, px", ["none", 0.25, 0.5, 1.0, 2.0, 4.0], value=split or "none")
+    least = _slider("Smallest area, px", 0, 400, value=40, step=20)
+
+    def draw() -> tuple[Figure, str]:
+        i, depth = which.value - 1, None if cut.value == "none" else cut.value
+        labels = [
+            label_objects(mask.astype(np.uint8), 1, max(least.value, 1), depth) for mask in masks
+        ]
+        found = [int(numbers.max(initial=0)) for numbers in labels]
+        errors = count_errors(found, counts)
+
+        # Each object in a color of its own, with a white rim, so that neighbors can be told apart.
+        plain = images[i] / 255
+        colored = label2rgb(labels[i], plain, alpha=0.45, bg_label=0)
+        colored[find_boundaries(labels[i], mode="inner")] = 1
+        titles = ["image", f"{found[i]} objects found, {counts[i]} by hand"]
+        text = (
+            f"All {len(images)} images: {sum(found)} found, {sum(counts)} by hand. Error of an"
+            f" image: {errors.bias:+.1f} on average, {errors.mean_absolute:.1f} without its sign"
+        )
+        return plot_mosaic([[plain, colored]], [titles], class_names=(), side=4), text
+
+    about = "An image, and the same with each object that was found in a color of its own."
+    return Explorer([which, cut, least], draw, about)
 
 
 def _choice(label: str, options: Sequence, **more: Any) -> widgets.SelectionSlider:

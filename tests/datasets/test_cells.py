@@ -3,7 +3,7 @@
 import csv
 
 from helpers.datasets import cells
-from helpers.datasets.cells import draw_dish, draw_field, write_cells
+from helpers.datasets.cells import draw_dish, draw_field, forget_cells, write_cells
 from helpers.datasets.folder import open_folder
 
 import numpy as np
@@ -82,3 +82,34 @@ def test_dividing_cells_are_rare(folder):
     masks = np.stack([np.asarray(Image.open(path)) for path in (folder / "masks").iterdir()])
     shares = np.bincount(masks.ravel(), minlength=3) / masks.size
     assert shares[0] > 0.6 and 0.001 < shares[2] < 0.02 < shares[1]
+
+
+def test_a_larger_field_is_as_crowded():
+    rng = np.random.default_rng(0)
+    dish = draw_dish(rng)._replace(crowding=30)
+    counts = [[draw_field(dish, rng, side).cells.max() for _ in range(4)] for side in (256, 512)]
+    assert 3.3 < np.mean(counts[1]) / np.mean(counts[0]) < 4.7
+
+
+def test_labels_that_were_forgotten(folder, tmp_path):
+    hurried = write_cells(tmp_path / "hurried", dishes=6, fields=2, forgotten=0.1)
+    lost, cells_in_all = table(hurried / "forgotten.csv"), table(hurried / "counts.csv")
+    share = len(lost) / sum(int(row["cells"]) for row in cells_in_all)
+    assert 0.04 < share < 0.16 and cells_in_all == table(folder / "counts.csv")
+
+    for row in lost:
+        name, place = f"{row['name']}.png", (int(row["row"]), int(row["column"]))
+        mask, whole = (np.asarray(Image.open(f / "masks" / name)) for f in (hurried, folder))
+        assert mask[place] == 0 < whole[place]
+        assert np.isin(mask[mask != whole], 0).all()
+        images = ((f / "images" / name).read_bytes() for f in (hurried, folder))
+        assert next(images) == next(images)
+    assert not (folder / "forgotten.csv").exists()
+
+
+def test_slivers_at_the_edge_are_not_forgotten():
+    rng = np.random.default_rng(0)
+    field = draw_field(draw_dish(rng), rng)
+    mask, places = forget_cells(field, 1.0, rng)
+    kept = [(field.cells == n).sum() for n in np.unique(field.cells[mask > 0])]
+    assert places and all(size <= cells.RADIUS**2 for size in kept)

@@ -424,7 +424,7 @@ def assert_sound(root, findings, before):
 
 def test_a_clean_folder_has_no_finding(mine):
     assert check(mine) == []
-    assert report([], mine) == f"{mine}: 0 errors, 0 warnings."
+    assert report([], mine) == f"{mine.name}: 0 errors, 0 warnings."
 
 
 @pytest.mark.parametrize("spoil", LOCAL, ids=lambda f: f.__name__)

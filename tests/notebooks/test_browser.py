@@ -26,17 +26,19 @@ CELLS = [
 from helpers.constants import CLASS_NAMES
 from helpers.checkpoint import load_model
 from helpers.data import decode
+from helpers.datasets.cells import draw_dish, draw_field
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict
 from helpers.networks.pretrained import PretrainedUNet
 from helpers.teaching.checks import nb07 as check
 from helpers.teaching.explorers import (
-    explore_augmentation, explore_dataset, explore_features, explore_predictions, explore_pyramid,
-    explore_runs, explore_unet,
+    explore_augmentation, explore_dataset, explore_features, explore_objects, explore_predictions,
+    explore_pyramid, explore_runs, explore_unet,
 )
 from helpers.teaching.clinic import Ward
 from helpers.teaching.quiz import quiz
 from helpers.transforms import normalize
+import numpy as np
 """,
     """
 source = find_dataset()
@@ -51,6 +53,9 @@ runs = {
     name: {key: [factor * value for value in values] for key, values in (fall | rise).items()}
     for name, factor in (("first", 1), ("second", 0.9), ("third", 0.8))
 }
+rng = np.random.default_rng(0)
+fields = [draw_field(draw_dish(rng), rng, 128) for _ in range(3)]
+arrays = [np.stack([field.image] * 3, axis=-1) for field in fields]
 """,
     "explore_dataset(trainval, test)",
     "explore_augmentation(images[0], masks[0])",
@@ -59,6 +64,7 @@ runs = {
     "explore_predictions(images, masks.long(), probabilities, names)",
     "explore_features(model, normalize(images), images, masks.long())",
     "explore_pyramid(encoders, normalize(images), images)",
+    "explore_objects(arrays, [f.mask > 0 for f in fields], [f.cells.max() for f in fields])",
     'quiz("05")',
     'Ward(source).visit("A")',
     "def seeds_needed(effect, luck):\n    return ...",

@@ -8,6 +8,7 @@ from helpers.studies.tables import (
     headline_table,
     little_data_table,
     markdown,
+    own_images_table,
     rates_table,
     results_table,
     runs_table,
@@ -87,6 +88,25 @@ def test_baselines_from_low_to_high(report):
     table = baselines_table([high, low])
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["a", "b"]
     assert cells(table, "a")[1] == "0.300"
+
+
+def test_own_images_by_their_number():
+    def run(name, images, seed, cell, error):
+        counted = {"relative_error": error, "absolute_relative_error": abs(error)}
+        made = {"name": name, "images": images, "seed": seed, "count": counted, "size": 128}
+        return made | {"dataset": "cells", "test": {"iou": {"background": 0.9, "cell": cell}}}
+
+    runs = [
+        run("20 images", 20, 0, 0.8, -0.02),
+        run("5 images", 5, 0, 0.5, -0.3),
+        run("5 images", 5, 1, 0.7, 0.1),
+    ]
+    table = own_images_table(runs)
+    assert list(column(table, "seeds").items()) == [("5 images", "2"), ("20 images", "1")]
+    assert cells(table, "5 images")[2:] == ["0.900 ± 0.000", "0.600 ± 0.141", "-10.0%", "20.0%"]
+    assert column(table, "error of the count")["20 images"] == "-2.0%"
+    with pytest.raises(ValueError, match="must not share a table"):
+        own_images_table([*runs, run("x", 5, 0, 0.5, 0.0) | {"dataset": "pets"}])
 
 
 def test_final_runs_the_best_first(trained):

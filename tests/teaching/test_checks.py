@@ -85,6 +85,7 @@ def stand_ins(notebook: str, splits: Splits, drawn: PetFolder) -> dict:
                 {"val": {"miou": 0.5}},
             ),
         },
+        "10": {},
         "09": {"curves_of": lambda records: {"random (UNet)": {138: [0.6, 0.7], 690: [0.7]}}},
     }
     return made[notebook]

@@ -59,8 +59,17 @@ class Halves(nn.Module):
         return [F.avg_pool2d(images, side) ** self.power for side in self.sides]
 
 
+def two_fields():
+    """Images of different sizes, masks, counts: two disks that touch and a speck; nothing."""
+    rows, columns = np.mgrid[:48, :64]
+    touching = np.minimum(np.hypot(rows - 24, columns - 20), np.hypot(rows - 24, columns - 42)) < 12
+    touching[:7, :7] = True
+    masks = [touching, np.zeros((32, 32), bool)]
+    return [np.stack([mask * np.uint8(200)] * 3, axis=-1) for mask in masks], masks, [3, 0]
+
+
 @pytest.fixture
-def all_seven(splits, predicted) -> dict[str, Explorer]:
+def all_eight(splits, predicted) -> dict[str, Explorer]:
     model, inputs, images, masks, probabilities, names = predicted
     shorter = {key: values[:3] for key, values in HISTORY.items()}
     two = splits.train.pairs, splits.test.pairs
@@ -72,6 +81,7 @@ def all_seven(splits, predicted) -> dict[str, Explorer]:
         "predictions": explorers.explore_predictions(images, masks, probabilities, names),
         "features": explorers.explore_features(model, inputs, images, masks),
         "pyramid": explorers.explore_pyramid({"a": Halves(1), "b": Halves(2)}, inputs, images),
+        "objects": explorers.explore_objects(*two_fields()),
     }
 
 
@@ -88,12 +98,12 @@ def other_value(control):
     return control.value + step
 
 
-def test_every_control_is_labeled_and_moves_something_in_one_drawing(all_seven, monkeypatch):
+def test_every_control_is_labeled_and_moves_something_in_one_drawing(all_eight, monkeypatch):
     drawn = []
     savefig = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda *a, **o: (drawn.append(1), savefig(*a, **o))[1])
 
-    for name, explorer in all_seven.items():
+    for name, explorer in all_eight.items():
         assert explorer.controls and all(explorer.controls), name
         for label, control in explorer.controls.items():
             if getattr(control, "min", 0) == getattr(control, "max", 1):
@@ -119,8 +129,8 @@ def test_a_choice_that_moves_another_control_draws_once(splits, monkeypatch):
     assert explorer.controls["Page"].value == 1 and len(drawn) == 1
 
 
-def test_saved_without_a_kernel_the_picture_stays(all_seven):
-    for explorer in all_seven.values():
+def test_saved_without_a_kernel_the_picture_stays(all_eight):
+    for explorer in all_eight.values():
         bundle = explorer._repr_mimebundle_()
         html = bundle["text/html"]
         words, data = re.match(
@@ -312,6 +322,19 @@ def watched(monkeypatch) -> list:
         explorers, "plot_mosaic", lambda rows, *rest, **o: (seen.append(rows), Figure())[1]
     )
     return seen
+
+
+def test_objects_explorer_counts_by_its_controls():
+    explorer = explorers.explore_objects(*two_fields(), split=1.0)
+    cut, least = explorer.controls["Split, px"], explorer.controls["Smallest area, px"]
+    assert explorer.text.value.startswith("All 2 images: 3 found, 3 by hand.")
+    cut.value = "none"
+    assert "2 found, 3 by hand. Error of an image: -0.5 on average, 0.5" in explorer.text.value
+    least.value = least.max
+    cut.value = 1.0  # each half has 452 px
+    assert "2 found" in explorer.text.value
+    explorer.controls["Image"].value = 2
+    assert "2 found" in explorer.text.value  # of all images, whichever is shown
 
 
 def test_pyramid_explorer_finds_what_is_alike(watched):

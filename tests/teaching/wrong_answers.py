@@ -254,6 +254,55 @@ def step(*lines: str) -> str:
     return STEP.format("\n    ".join(lines))
 
 
+def held_out(
+    count="max(round(fraction * len(names)), 1)",
+    take="set(np.random.default_rng(seed).choice(names, count, replace=False))",
+    test="group in chosen",
+):
+    return f"""
+def split_by_group(groups, fraction, seed):
+    names = sorted(set(groups))
+    count = {count}
+    chosen = {take}
+    return [{test} for i, group in enumerate(groups)]
+"""
+
+
+def weights(
+    counted="masks[masks != 255]",
+    result="torch.where(counts > 0, counts.sum() / (num_classes * counts), 0.0)",
+):
+    return f"""
+def class_weights(masks, num_classes):
+    counts = ({counted}).bincount(minlength=num_classes)
+    return {result}
+"""
+
+
+def doubtful(
+    wrong="(1 - probabilities.gather(1, label[:, None])) * valid[:, None]",
+    result="F.avg_pool2d(wrong, window, stride=1).amax(dim=(1, 2, 3))",
+):
+    return f"""
+def doubt(probabilities, masks, window):
+    valid = masks != 255
+    label = masks.where(valid, 0)
+    wrong = {wrong}
+    return {result}
+"""
+
+
+def error_of(result, error="found / truth - 1"):
+    return f"""
+def count_error(found, truth, groups):
+    found, truth = np.array(found), np.array(truth)
+    errors = {error}
+    names = sorted(set(groups))
+    means = np.array([errors[np.array(groups) == name].mean() for name in names])
+    return {result}
+"""
+
+
 WRONG = {
     "01.3": [
         ("all_pet_miou = lambda fractions: fractions[0]", "accuracy"),
@@ -734,5 +783,99 @@ WRONG = {
             "That is a score",
         ),
         ("pairs_needed = lambda random, pretrained: None", "finds none"),
+    ],
+    "10.1": [
+        (
+            held_out(take="set(range(round(fraction * len(groups))))", test="i in chosen"),
+            "both sides",
+        ),
+        (held_out(take="names[:count]"), "Other seeds"),
+        (held_out(take="np.random.default_rng().choice(names, count, replace=False)"), "that seed"),
+        (held_out(count="round(fraction * len(names))"), "at least one"),
+        (held_out(count="len(names) // 3"), "of 10 groups"),
+        (held_out(test="groups.sort() or group in chosen"), "work on a copy"),
+        (held_out(test="group"), "True (held out) or False"),
+        ("split_by_group = lambda groups, fraction, seed: [True, False]", "One value for each"),
+    ],
+    "10.2": [
+        (weights(result="counts / counts.sum()"), "Those are the shares"),
+        (weights(result="counts.sum() / (num_classes * counts)"), "has the weight 0"),
+        (
+            weights(result="torch.where(counts > 0, masks.numel() / (num_classes * counts), 0.0)"),
+            "leave them out",
+        ),
+        (
+            weights(result="torch.where(counts > 0, counts.sum() / counts, 0.0)"),
+            "Divide by the number",
+        ),
+        (
+            weights(result="(w := torch.where(counts > 0, 1 / counts, 0.0)) / w.sum()"),
+            "the mean over the pixels is not 1",
+        ),
+        (weights(result="torch.where(counts > 0, 1 / counts, 0.0)"), "it makes"),
+        (weights(counted="masks[masks != 255].fill_(0)"), "it makes"),
+        (
+            "class_weights = lambda masks, num_classes: masks.clamp_(max=0)[0, 0, :3].float()",
+            "work on a copy",
+        ),
+    ],
+    "10.3": [
+        (doubtful(wrong="1 - probabilities.gather(1, label[:, None])"), "they should add 0"),
+        (doubtful(result="wrong.amax(dim=(1, 2, 3))"), "largest single pixel"),
+        (doubtful(result="wrong.mean(dim=(1, 2, 3))"), "mean of each image"),
+        (doubtful(wrong="probabilities.gather(1, label[:, None]) * valid[:, None]"), "opposite"),
+        (doubtful(result="F.avg_pool2d(wrong, window, stride=1)"), "one number for each image"),
+        (doubtful(result="F.avg_pool2d(wrong, window).amax(dim=(1, 2, 3))"), "For each pixel"),
+    ],
+    "10.4": [
+        (
+            "tile_starts = lambda length, tile, overlap: list(range(0, length, tile - overlap))",
+            "outside",
+        ),
+        (
+            "tile_starts = lambda length, tile, overlap:"
+            " list(range(0, length - tile + 1, tile - overlap))",
+            "the rest is missing",
+        ),
+        (
+            "tile_starts = lambda length, tile, overlap:"
+            " [*range(0, length - tile, tile), length - tile]",
+            "share less than",
+        ),
+        (
+            "tile_starts = lambda length, tile, overlap:"
+            " [*range(0, length - tile, tile + overlap), length - tile]",
+            "gaps",
+        ),
+        (
+            "tile_starts = lambda length, tile, overlap:"
+            " [*range(0, length - tile, overlap or tile), length - tile]",
+            "are enough",
+        ),
+        ("tile_starts = lambda length, tile, overlap: [length - tile, 0]", "In order"),
+        ("tile_starts = lambda length, tile, overlap: [length - tile]", "begins at 0"),
+        ("tile_starts = lambda length, tile, overlap: [0, (length - tile) / 1]", "whole numbers"),
+        ("tile_starts = lambda length, tile, overlap: 0", "a list"),
+    ],
+    "10.5": [
+        (error_of("errors.mean(), errors.std(ddof=1) / len(errors) ** 0.5"), "over images"),
+        (error_of("errors.mean(), means.std(ddof=1) / len(means) ** 0.5"), "for both"),
+        (error_of("means.mean(), means.std(ddof=1)"), "standard deviation"),
+        (error_of("means.mean(), means.std() / len(means) ** 0.5"), "n - 1"),
+        (error_of("means.mean(), means.std(ddof=1) / len(errors) ** 0.5"), "not of images"),
+        (
+            error_of("abs(means).mean(), abs(means).std(ddof=1) / len(means) ** 0.5"),
+            "left the signs out",
+        ),
+        (error_of("-means.mean(), means.std(ddof=1) / len(means) ** 0.5"), "other sign"),
+        (
+            error_of("100 * means.mean(), 100 * means.std(ddof=1) / len(means) ** 0.5"),
+            "not in percent",
+        ),
+        (
+            error_of("means.mean(), means.std(ddof=1) / len(means) ** 0.5", "found - truth"),
+            "(found - true) / true",
+        ),
+        ("count_error = lambda found, truth, groups: 0.1", "two things"),
     ],
 }

@@ -1,0 +1,230 @@
+"""Checks for notebook 10: groups, weights of classes, doubtful labels, tiles, errors of counts."""
+
+from collections.abc import Callable, Sequence
+
+from helpers.constants import IGNORE_INDEX
+from helpers.teaching.checks.verdict import (
+    ask,
+    ask_two,
+    close,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@exercise("10.1")
+def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool]]) -> str:
+    """Which images are held out, whole groups at a time."""
+    groups = [f"dish {letter}" for letter in "AAAAABBBCCCCCCCDDEEEEFFFFFFGGGGHHHIIIIIJ"]
+    order = torch.randperm(len(groups)).tolist()
+    groups = [groups[i] for i in order]  # those of one group need not stand side by side
+    sizes = {name: groups.count(name) for name in groups}
+    seen = set()
+
+    for fraction, count in ((0.2, 2), (0.5, 5)):
+        for seed in range(12):
+            kept = list(groups)
+            answer = ask(function, groups, fraction, seed)
+            refuse(groups != kept, "It changes the list that it was given: work on a copy.")
+            held_out = flags(answer, len(groups))
+            chosen = {name for name, held in zip(groups, held_out, strict=True) if held}
+            both = sum(held_out) < sum(sizes[name] for name in chosen)
+            refuse(both, "A group stands on both sides: choose among the groups, not the images.")
+            refuse(len(chosen) != count, f"It holds out {len(chosen)} of 10 groups, not {fraction:g}.")
+            refuse(
+                flags(ask(function, groups, fraction, seed), len(groups)) != held_out,
+                "Called twice with one seed, it chooses others: use a generator with that seed.",
+            )
+            seen.add((count, frozenset(chosen)))
+
+    refuse(len(seen) < 6, "Other seeds choose the same groups.")
+    few = flags(ask(function, ["a", "a", "b", "b"], 0.1, 0), 4)
+    refuse(not any(few), "Of two groups, a fraction of 0.1 holds out none: at least one is needed.")
+    return "Groups stay whole, whatever their size."
+
+
+def flags(answer: Sequence[bool], count: int) -> list[bool]:
+    """An answer as a list of so many truth values."""
+    values = answer.tolist() if isinstance(answer, Tensor | np.ndarray) else list(answer)
+    refuse(len(values) != count, f"One value for each image: {count}, not {len(values)}.")
+    plain = all(isinstance(value, bool | np.bool_) for value in values)
+    refuse(not plain, "The values are True (held out) or False.")
+    return [bool(value) for value in values]
+
+
+@exercise("10.2")
+def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
+    """Weights for the cross-entropy, with which every class weighs the same in all."""
+    masks = torch.multinomial(torch.tensor([0.9, 0.08, 0.02]), 6 * 24 * 24, replacement=True)
+    masks = masks.view(6, 24, 24)
+    for classes, ignored in ((3, False), (3, True), (4, True)):
+        given = masks.clone()
+        if ignored:
+            given[:, :5] = IGNORE_INDEX
+        kept = given.clone()
+        answer = tensor(ask(function, given, classes), (classes,)).double()
+        refuse(not torch.equal(given, kept), "It changes the masks: work on a copy.")
+        refuse(not answer.isfinite().all(), "A class that does not occur has the weight 0.")
+
+        counts = given[given != IGNORE_INDEX].bincount(minlength=classes).double()
+        right = counts.sum() / (classes * counts)
+        right[counts == 0] = 0
+        slips = {
+            "Pixels to be ignored count: leave them out first.": (
+                right * given.numel() / counts.sum()
+            ),
+            "Those are the shares. A rare class should weigh more.": counts / counts.sum(),
+            "Divide by the number of classes, too.": right * classes,
+            "In the right proportion, but the mean over the pixels is not 1.": right / right.sum(),
+        }
+        otherwise = f"From {counts.long().tolist()} pixels it makes {answer.tolist()}."
+        compare(answer, right, slips, otherwise, near=1e-3)
+    return "Summed over its pixels, each class now weighs the same."
+
+
+@exercise("10.3")
+def doubt(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    """How sure a network is, over a window, that labels are wrong; the most of each image."""
+    logits = torch.randn(5, 3, 40, 40) * 2
+    masks = torch.randint(0, 3, (5, 40, 40))
+    masks[:, :9, :9] = IGNORE_INDEX
+    logits[:, 0, :9, :9] = -9  # there the most doubtful window would be, if these counted
+    probabilities, window = logits.softmax(dim=1), 7
+    valid = masks != IGNORE_INDEX
+    of_label = probabilities.gather(1, masks.where(valid, 0)[:, None])[:, 0]
+    wrong = (1 - of_label) * valid
+    pooled = [F.avg_pool2d(part[:, None], window, stride=1) for part in (wrong, 1 - of_label)]
+    right, ignored_too = (part.amax(dim=(1, 2, 3)) for part in pooled)
+
+    answer = ask(function, probabilities, masks, window)
+    is_map = isinstance(answer, Tensor) and answer.ndim > 1
+    refuse(is_map, "Return one number for each image: the largest of its windows.")
+    slips = {
+        "Pixels to be ignored count: they should add 0.": ignored_too,
+        "That is the largest single pixel. Take the mean over a window first.": wrong.amax((1, 2)),
+        "That is the mean of each image: a small place is lost in it.": wrong.mean(dim=(1, 2)),
+        "That is how sure it is of the labels. You want the opposite.": (
+            F.avg_pool2d((of_label * valid)[:, None], window, stride=1).amax(dim=(1, 2, 3))
+        ),
+    }
+    otherwise = "For each pixel 1 - the probability of its label, then a window's mean, then amax."
+    compare(tensor(answer, (5,)), right, slips, otherwise)
+    return "A place counts where the labels of a whole window are doubtful."
+
+
+@exercise("10.4")
+def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
+    """Where tiles begin along one side."""
+    for length, tile, overlap in ((512, 128, 32), (500, 128, 32), (128, 128, 0), (300, 64, 16)):
+        starts = ask(function, length, tile, overlap)
+        refuse(not isinstance(starts, Sequence), "Return a list of whole numbers.")
+        refuse(not all(isinstance(start, int) for start in starts), "The starts are whole numbers.")
+        case = f"length {length}, tile {tile}, overlap {overlap}"
+        refuse(list(starts) != sorted(set(starts)), f"In order, and each once, please ({case}).")
+        refuse(not starts or starts[0] != 0, f"The first tile begins at 0 ({case}).")
+        outside = starts[-1] + tile > length
+        refuse(
+            outside, f"The last tile ends at {starts[-1] + tile}, outside of the image ({case})."
+        )
+        short = starts[-1] + tile < length
+        refuse(short, f"The last tile ends at {starts[-1] + tile}: the rest is missing ({case}).")
+
+        steps = np.diff(starts)
+        refuse((steps > tile).any(), f"There are gaps between tiles ({case}).")
+        little = (steps > tile - overlap).any()
+        refuse(little, f"Some neighbors share less than {overlap} pixels ({case}).")
+        need = -(-(length - tile) // (tile - overlap)) + 1
+        refuse(len(starts) > need, f"{len(starts)} tiles, where {need} are enough ({case}).")
+    return "Every pixel is seen, and neighbors share what you asked for."
+
+
+@exercise("10.5")
+def count_error(
+    function: Callable[[Sequence[int], Sequence[int], Sequence[str]], tuple[float, float]],
+) -> str:
+    """The mean relative error of counts, and its standard error: over groups."""
+    truth = (torch.rand(14) * 90 + 30).long().tolist()
+    groups = [*"ABBCCCADDEEEEE"]
+    off = dict(zip("ABCDE", (torch.randn(5) * 0.1 - 0.05).tolist(), strict=True))
+    pairs = enumerate(zip(truth, groups, strict=True))
+    found = [round(n * (1 + off[g])) + k % 3 for k, (n, g) in pairs]
+    errors = np.array(found) / np.array(truth) - 1
+    of_group = np.array([errors[[g == name for g in groups]].mean() for name in "ABCDE"])
+
+    def both(values: np.ndarray, count: int | None = None, ddof: int = 1) -> Tensor:
+        spread = values.std(ddof=ddof) / (count or len(values)) ** 0.5
+        return torch.tensor([values.mean(), spread])
+
+    what = "the mean error, and its standard error"
+    mean, half = ask_two(function, found, truth, groups, what=what)
+    answer = torch.tensor([number(mean), number(half)], dtype=torch.float64)
+    right = both(of_group)
+    slips = {
+        "These are over images, and those of one group err alike: average each group first.": (
+            both(errors)
+        ),
+        "The mean is over images, the standard error over groups: use the groups for both.": (
+            torch.stack([both(errors)[0], right[1]])
+        ),
+        "That is the standard deviation. The standard error of a mean is smaller.": (
+            both(of_group, count=1)
+        ),
+        "The deviation of a sample: divide by n - 1, not by n.": both(of_group, ddof=0),
+        "The root is of the number of groups, not of images.": both(of_group, count=len(errors)),
+        "You have left the signs out: too many here and too few there cancel in a mean count.": (
+            both(np.abs(of_group))
+        ),
+        "The other sign: too many is above 0.": both(of_group) * torch.tensor([-1.0, 1.0]),
+    }
+    refuse(close(answer, right * 100, near=1e-3), "As a fraction, not in percent.")
+    otherwise = "The error of an image is (found - true) / true. Then the mean of each group."
+    compare(answer, right, slips, otherwise)
+    return "Now a count has an error that holds for a new dish, not only for a new image."
+
+
+# What the notebook goes on with where an answer has not passed. Its solutions are the same.
+
+
+def our_split_by_group(groups: Sequence[str], fraction: float, seed: int) -> list[bool]:
+    """Which images are held out: those of a fraction of the groups, at least of one."""
+    names = sorted(set(groups))
+    count = max(round(fraction * len(names)), 1)
+    chosen = set(np.random.default_rng(seed).choice(names, count, replace=False))
+    return [group in chosen for group in groups]
+
+
+def our_class_weights(masks: Tensor, num_classes: int) -> Tensor:
+    """Weights (num_classes,) of masks (N, H, W) with which each class weighs the same in all."""
+    counts = masks[masks != IGNORE_INDEX].bincount(minlength=num_classes)
+    return torch.where(counts > 0, counts.sum() / (num_classes * counts), 0.0)
+
+
+def our_doubt(probabilities: Tensor, masks: Tensor, window: int) -> Tensor:
+    """Of (N, C, H, W) and labels (N, H, W): the most doubtful window of each image, (N,)."""
+    valid = masks != IGNORE_INDEX
+    label = masks.where(valid, 0)
+    wrong = (1 - probabilities.gather(1, label[:, None])) * valid[:, None]
+    return F.avg_pool2d(wrong, window, stride=1).amax(dim=(1, 2, 3))
+
+
+def our_tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin along a side; the last one ends with it."""
+    return [*range(0, length - tile, tile - overlap), length - tile]
+
+
+def our_count_error(
+    found: Sequence[int], truth: Sequence[int], groups: Sequence[str]
+) -> tuple[float, float]:
+    """The mean relative error over groups, and its standard error."""
+    errors = np.array(found) / np.array(truth) - 1
+    names = sorted(set(groups))
+    means = np.array([errors[np.array(groups) == name].mean() for name in names])
+    return float(means.mean()), float(means.std(ddof=1) / len(means) ** 0.5)
