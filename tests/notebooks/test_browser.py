@@ -26,7 +26,6 @@ CELLS = [
 from helpers.constants import CLASS_NAMES
 from helpers.checkpoint import load_model
 from helpers.data import decode
-from helpers.datasets.cells import draw_dish, draw_field
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict
 from helpers.networks.pretrained import PretrainedUNet
@@ -53,9 +52,10 @@ runs = {
     name: {key: [factor * value for value in values] for key, values in (fall | rise).items()}
     for name, factor in (("first", 1), ("second", 0.9), ("third", 0.8))
 }
-rng = np.random.default_rng(0)
-fields = [draw_field(draw_dish(rng), rng, 128) for _ in range(3)]
-arrays = [np.stack([field.image] * 3, axis=-1) for field in fields]
+rows, columns = np.mgrid[:64, :64]
+spots = np.minimum(np.hypot(rows - 24, columns - 20), np.hypot(rows - 24, columns - 42)) < 12
+spots[:7, :7] = True  # a speck
+both = [spots, spots.T]
 """,
     "explore_dataset(trainval, test)",
     "explore_augmentation(images[0], masks[0])",
@@ -64,7 +64,7 @@ arrays = [np.stack([field.image] * 3, axis=-1) for field in fields]
     "explore_predictions(images, masks.long(), probabilities, names)",
     "explore_features(model, normalize(images), images, masks.long())",
     "explore_pyramid(encoders, normalize(images), images)",
-    "explore_objects(arrays, [f.mask > 0 for f in fields], [f.cells.max() for f in fields])",
+    "explore_objects([np.stack([m * np.uint8(99)] * 3, axis=-1) for m in both], both, [3, 3])",
     'quiz("05")',
     'Ward(source).visit("A")',
     "def seeds_needed(effect, luck):\n    return ...",

@@ -38,7 +38,9 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
             chosen = {name for name, held in zip(groups, held_out, strict=True) if held}
             both = sum(held_out) < sum(sizes[name] for name in chosen)
             refuse(both, "A group stands on both sides: choose among the groups, not the images.")
-            refuse(len(chosen) != count, f"It holds out {len(chosen)} of 10 groups, not {fraction:g}.")
+            refuse(
+                len(chosen) != count, f"It holds out {len(chosen)} of 10 groups, not {fraction:g}."
+            )
             refuse(
                 flags(ask(function, groups, fraction, seed), len(groups)) != held_out,
                 "Called twice with one seed, it chooses others: use a generator with that seed.",
