@@ -14,7 +14,16 @@ import tables
 from curves import COLORS, MARKS, plot_peers
 from minutes import minutes_until, peers_table, speed_of, speed_table
 from peers import PEERS, network_of
-from results import NO_RECORD, RECORDED, SECTIONS, head_start, results_page, train_command
+from results import (
+    DRAWN,
+    NO_RECORD,
+    OWN_IMAGES,
+    RECORDED,
+    SECTIONS,
+    head_start,
+    results_page,
+    train_command,
+)
 from stand_in import stand_in, trained_record
 from tables import FIGURES, PAGES, RESULTS, ROOT, draw_figures, drawn_from, fill_tables
 
@@ -122,6 +131,9 @@ def studies(trained, peers):
     made |= {"ablation": [run(trained, name, s) for name in ("baseline", "64 px") for s in (1, 2)]}
     made |= {"ablation-rates": [run(trained, "64 px, 3e-3")]}
     made |= {"tried": [run(trained, "default")], "encoder": [run(trained, "one rate")]}
+    count = {"relative_error": -0.02, "absolute_relative_error": 0.03}
+    drawn = stand_in(trained, "5 images, random", dataset=DRAWN) | {"images": 5, "count": count}
+    made |= {OWN_IMAGES: [drawn]}
     facts = {"without_a_pet": ["a", "b"], "pairs": {"trainval": 3000, "test": 37}}
     return made | {"dataset": [{"dataset": RECORDED} | facts]}
 
@@ -163,6 +175,9 @@ def test_a_whole_page(studies):
     made_by = section(page, "Final runs").split("<summary>Made by</summary>")[1]
     assert made_by.count("python -m helpers.train") == 1 and "# and seeds 1\n" in made_by
     assert studies["results"][0]["device"] in made_by
+    own = section(page, "Images of one's own")
+    assert "| 5 images, random | 1 |" in own and "own_images.py --folder" in own
+    assert "dataset: drawn cells" in own
 
 
 def test_what_other_weights_save_is_told_by_epochs(trained):
