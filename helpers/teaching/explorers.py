@@ -281,7 +281,7 @@ def explore_predictions(
         images: RGB (N, 3, H, W). masks: (N, H, W). probabilities: (N, C, H, W).
         names: of the images. class_names, class_colors: of the C classes.
     """
-    confidence, predictions = probabilities.max(dim=1)
+    predictions = probabilities.argmax(dim=1)
     confusion = ConfusionMatrix.of(predictions, masks, num_classes=len(class_names))
     of_class = iou(confusion.per_image)  # (N, C)
     scores = {"mIoU": of_class.nanmean(dim=1)}
@@ -296,39 +296,64 @@ def explore_predictions(
     def draw() -> tuple[Figure, str]:
         order = scores[by.value].nan_to_num(2).argsort().tolist()  # images without the class last
         i = order[rank.value - 1]
-        image, truth = images[i], masks[i]
-
         if shown_class.value == "all":
-            probability, prediction = confidence[i], predictions[i]
-            colors, plain = class_colors, 0
-            sure = probability >= least.value
-            shown = prediction.where(sure, IGNORE_INDEX)  # the rest is darkened
-            words = f"{sure.float().mean():.0%} of the pixels reach the threshold"
+            seen = _view_of_all(probabilities[i], masks[i], least.value, class_colors)
         else:
-            # One class against the rest, which is black: 1 where it is, or is found, 0 elsewhere.
             k = class_names.index(shown_class.value)
-            probability = probabilities[i, k]
-            colors, plain = ("black", class_colors[k]), None
-            truth = (truth == k).long().where(truth != IGNORE_INDEX, IGNORE_INDEX)
-            prediction = shown = (probability >= least.value).long()
-            words = f"{shown_class.value} from {least.value:.2f}: {_scores(prediction, truth)}"
+            colors = ("black", class_colors[k])
+            seen = _view_of_one(probabilities[i, k], masks[i], k, least.value, colors)
+            seen = seen._replace(words=f"{shown_class.value} from {least.value:.2f}: {seen.words}")
 
         pictures = [
-            rgb(image),
-            overlay(image, truth, opacity.value, colors, plain),
-            overlay(image, shown, opacity.value, colors, plain),
-            error_map(image, truth, prediction, colors),
-            rgb(probability.expand(3, -1, -1)),
+            rgb(images[i]),
+            overlay(images[i], seen.truth, opacity.value, seen.colors, seen.plain),
+            overlay(images[i], seen.shown, opacity.value, seen.colors, seen.plain),
+            error_map(images[i], seen.truth, seen.prediction, seen.colors),
+            rgb(seen.probability.expand(3, -1, -1)),
         ]
-        errors = "errors" if shown_class.value == "all" else "false, missed (black)"
-        titles = ["image", "truth", "prediction", errors, "probability"]
+        titles = ["image", "truth", "prediction", seen.errors, "probability"]
 
         values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
-        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {words}"
+        text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {seen.words}"
         return plot_mosaic([pictures], [titles], class_names, class_colors), text
 
     about = "An image, its true mask, the prediction, the errors, and the probabilities."
     return Explorer([by, rank, shown_class, least, opacity], draw, about)
+
+
+class View(NamedTuple):
+    """What `explore_predictions` shows of an image, (H, W) each, and in which colors.
+
+    shown: the prediction as it is tinted. plain: see `overlay`. errors: the title of their map.
+    """
+
+    truth: Tensor
+    prediction: Tensor
+    shown: Tensor
+    probability: Tensor
+    colors: Colors
+    plain: int | None
+    errors: str
+    words: str
+
+
+def _view_of_all(probabilities: Tensor, truth: Tensor, least: float, colors: Colors) -> View:
+    """All classes of (C, H, W); where the likeliest is below the threshold, it is darkened."""
+    probability, prediction = probabilities.max(dim=0)
+    sure = probability >= least
+    shown = prediction.where(sure, IGNORE_INDEX)
+    words = f"{sure.float().mean():.0%} of the pixels reach the threshold"
+    return View(truth, prediction, shown, probability, colors, 0, "errors", words)
+
+
+def _view_of_one(
+    probability: Tensor, mask: Tensor, number: int, least: float, colors: Colors
+) -> View:
+    """One class against the rest, which is black: 1 where it is, or is found, 0 elsewhere."""
+    truth = (mask == number).long().where(mask != IGNORE_INDEX, IGNORE_INDEX)
+    found = (probability >= least).long()
+    errors, words = "false, missed (black)", _scores(found, truth)
+    return View(truth, found, found, probability, colors, None, errors, words)
 
 
 def _scores(found: Tensor, truth: Tensor) -> str:
