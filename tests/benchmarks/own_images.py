@@ -35,7 +35,7 @@ from torchvision.transforms import v2
 
 STUDY = "own-images"
 FIELDS, TRAIN, VAL, TEST = 5, 20, 4, 12  # of a dish; dishes of each split
-EPOCHS, TILES = 5, 400  # of an "epoch"
+EPOCHS, TILES = 4, 300  # of an "epoch"
 
 
 class Arm(NamedTuple):
@@ -144,7 +144,7 @@ def run(name: str, arm: Arm, seed: int, folder: Path, pool: Path) -> None:
             training={"loss": arm.loss} | ({"encoder_rate": 0.3} if encoder else {}),
             scale=1.0,
             augment="own_images:flips",
-            batch_size=8,
+            batch_size=4,
             samples=TILES,
             weights=arm.weights,
         )

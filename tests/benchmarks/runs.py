@@ -249,7 +249,7 @@ def part(arms: dict[str, str], first: int, last: int | None = None) -> dict[str,
 # Where speed and end could differ.
 LONG = [
     Run("long", name, 1, f"--epochs 15 {ARMS[name]}", rates="ablation-rates")
-    for name in ("baseline", "no skips", "no augmentation")
+    for name in ("baseline", "no augmentation")
 ]
 
 RUNS = [
