@@ -634,7 +634,7 @@ class TestCommand:
         told = capsys.readouterr().out
         assert "ERROR: missing partners: 5\n    images/dish_0.png: has no mask in masks/" in told
         assert "images/dish_2.png" not in told.split("ERROR")[-1] and "    and 3 more\n" in told
-        assert told.endswith(f"{mine}: 5 errors, 0 warnings.\n")
+        assert told.endswith(f"\n{mine.name}: 5 errors, 0 warnings.\n")
 
     def test_repair(self, mine, tmp_path, capsys):
         spoil_all(mine, white)
