@@ -176,6 +176,16 @@ def count_errors(predicted: Sequence[int], truth: Sequence[int]) -> CountErrors:
     return CountErrors(float(errors.mean()), float(np.abs(errors).mean()), float(spread))
 
 
+def group_errors(found: Sequence[int], truth: Sequence[int], groups: Sequence[str]) -> np.ndarray:
+    """The mean relative error of the counts in each group, float (groups,), by their names.
+
+    Images of one patient or dish err alike: a new one is to be expected within the deviation of
+    these. found, truth, groups: of each image; truth above 0.
+    """
+    errors, members = np.divide(found, truth) - 1, np.asarray(groups)
+    return np.array([errors[members == name].mean() for name in sorted(set(groups))])
+
+
 def _split(inside: np.ndarray, labels: np.ndarray, depth: float) -> np.ndarray:
     """The connected components cut at necks; see `label_objects`."""
     distance = distance_transform_edt(inside)

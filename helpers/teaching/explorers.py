@@ -8,6 +8,7 @@ import math
 import random
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -562,11 +563,13 @@ def explore_objects(
     cut = _choice("Split, px", ["none", 0.25, 0.5, 1.0, 2.0, 4.0], value=split or "none")
     least = _slider("Smallest area, px", 0, 400, value=40, step=20)
 
+    @cache  # another image needs no other labels
+    def numbered(depth: float | None, area: int) -> list[np.ndarray]:
+        return [label_objects(mask.astype(np.uint8), 1, max(area, 1), depth) for mask in masks]
+
     def draw() -> tuple[Figure, str]:
-        i, depth = which.value - 1, None if cut.value == "none" else cut.value
-        labels = [
-            label_objects(mask.astype(np.uint8), 1, max(least.value, 1), depth) for mask in masks
-        ]
+        i = which.value - 1
+        labels = numbered(None if cut.value == "none" else cut.value, least.value)
         found = [int(numbers.max(initial=0)) for numbers in labels]
         errors = count_errors(found, counts)
 
@@ -574,9 +577,9 @@ def explore_objects(
         plain = images[i] / 255
         colored = label2rgb(labels[i], plain, alpha=0.45, bg_label=0)
         colored[find_boundaries(labels[i], mode="inner")] = 1
-        titles = ["image", f"{found[i]} objects found, {counts[i]} by hand"]
+        titles = ["image", f"{found[i]} objects found, {counts[i]} there"]
         text = (
-            f"All {len(images)} images: {sum(found)} found, {sum(counts)} by hand. Error of an"
+            f"All {len(images)} images: {sum(found)} found, {sum(counts)} there. Error of an"
             f" image: {errors.bias:+.1f} on average, {errors.mean_absolute:.1f} without its sign"
         )
         return plot_mosaic([[plain, colored]], [titles], class_names=(), side=4), text

@@ -20,15 +20,14 @@ from helpers.datasets.cells import write_cells
 from helpers.datasets.folder import OwnFolder, open_folder
 from helpers.losses import LOSSES
 from helpers.studies.experiments import Experiment, run_experiment, splits_of
-from helpers.studies.objects import label_objects
+from helpers.studies.objects import group_errors, label_objects
 from helpers.studies.records import record_path, save_record
-from helpers.teaching.checks.nb10 import our_class_weights, our_count_error
+from helpers.teaching.checks.nb10 import our_class_weights
 from helpers.tiling.prediction import predict_image
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from runs import claimed
 from torch import Tensor
 from torchvision.transforms import v2
@@ -113,20 +112,19 @@ def count(model: torch.nn.Module, about: dict, source: OwnFolder, pool: Path) ->
     """Counts of the test images with cuts at necks, and their error over dishes."""
     with open(pool / "counts.csv", encoding="utf-8") as file:
         by_hand = {row["name"]: int(row["cells"]) for row in csv.DictReader(file)}
-    rows = [row for row in source.rows if row.split == "test"]
+    test = source.reader("test")
     found = []
-    for row in rows:
-        with Image.open(row.image) as image:
-            mask = predict_image(image.convert("RGB"), model, about).numpy()
+    for image, _ in test:
+        mask = predict_image(image, model, about).numpy()
         labels = label_objects((mask > 0).astype(np.uint8), 1, min_area=40, split=1.0)
         found.append(int(labels.max()))
 
-    truth = [by_hand[row.name] for row in rows]
-    mean, error = our_count_error(found, truth, [row.group for row in rows])
-    absolute = np.abs(np.array(found) / np.array(truth) - 1).mean()
+    truth = [by_hand[row.name] for row in test.rows]
+    of_dish = group_errors(found, truth, [row.group for row in test.rows])
+    absolute = np.abs(np.divide(found, truth) - 1).mean()
     return {
-        "relative_error": round(mean, 4),
-        "standard_error": round(error, 4),
+        "relative_error": round(float(of_dish.mean()), 4),
+        "deviation": round(float(of_dish.std(ddof=1)), 4),
         "absolute_relative_error": round(float(absolute), 4),
     }
 

@@ -63,7 +63,7 @@ def test_a_run_leaves_a_record_and_is_not_made_twice(small, tmp_path, capsys):
     run("1 images, cross-entropy", Arm(1, loss="balanced"), 0, tmp_path, small)
     (record,) = load_records("own-images", tmp_path / "records")
     assert record["images"] == 1 and record["dataset"] == "drawn cells"
-    assert set(record["count"]) == {"relative_error", "standard_error", "absolute_relative_error"}
+    assert set(record["count"]) == {"relative_error", "deviation", "absolute_relative_error"}
     assert set(record["test"]["iou"]) == {"background", "cell", "dividing"}
     assert own_images_table([record]).splitlines()[2].startswith("| 1 images, cross-entropy | 1 |")
     capsys.readouterr()

@@ -6,6 +6,7 @@ from helpers.studies.objects import (
     Matches,
     count_errors,
     count_objects,
+    group_errors,
     label_objects,
     match_objects,
     without_ignored,
@@ -169,3 +170,9 @@ class TestCountErrors:
     def test_lengths_are_checked(self, predicted, truth):
         with pytest.raises(ValueError, match="one each"):
             count_errors(predicted, truth)
+
+
+def test_errors_of_groups_whatever_their_order():
+    found, truth = [11, 9, 30, 8], [10, 10, 20, 10]
+    assert group_errors(found, truth, ["b", "a", "b", "a"]) == pytest.approx([-0.15, 0.3])
+    assert group_errors([3], [4], ["x"]) == pytest.approx([-0.25])

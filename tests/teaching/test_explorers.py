@@ -327,9 +327,9 @@ def watched(monkeypatch) -> list:
 def test_objects_explorer_counts_by_its_controls():
     explorer = explorers.explore_objects(*two_fields(), split=1.0)
     cut, least = explorer.controls["Split, px"], explorer.controls["Smallest area, px"]
-    assert explorer.text.value.startswith("All 2 images: 3 found, 3 by hand.")
+    assert explorer.text.value.startswith("All 2 images: 3 found, 3 there.")
     cut.value = "none"
-    assert "2 found, 3 by hand. Error of an image: -0.5 on average, 0.5" in explorer.text.value
+    assert "2 found, 3 there. Error of an image: -0.5 on average, 0.5" in explorer.text.value
     least.value = least.max
     cut.value = 1.0  # each half has 452 px
     assert "2 found" in explorer.text.value

@@ -792,7 +792,7 @@ WRONG = {
         (held_out(take="names[:count]"), "Other seeds"),
         (held_out(take="np.random.default_rng().choice(names, count, replace=False)"), "that seed"),
         (held_out(count="round(fraction * len(names))"), "at least one"),
-        (held_out(count="len(names) // 3"), "of 10 groups"),
+        (held_out(count="max(int(fraction * len(names)), 1)"), "of 10 groups"),
         (held_out(test="groups.sort() or group in chosen"), "work on a copy"),
         (held_out(test="group"), "True (held out) or False"),
         ("split_by_group = lambda groups, fraction, seed: [True, False]", "One value for each"),
@@ -813,6 +813,12 @@ WRONG = {
             "the mean over the pixels is not 1",
         ),
         (weights(result="torch.where(counts > 0, 1 / counts, 0.0)"), "it makes"),
+        (
+            weights(
+                result="torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts), 0.0)"
+            ),
+            "also where a class does not occur",
+        ),
         (weights(counted="masks[masks != 255].fill_(0)"), "it makes"),
         (
             "class_weights = lambda masks, num_classes: masks.clamp_(max=0)[0, 0, :3].float()",
@@ -821,6 +827,10 @@ WRONG = {
     ],
     "10.3": [
         (doubtful(wrong="1 - probabilities.gather(1, label[:, None])"), "they should add 0"),
+        (
+            doubtful(wrong="1 - probabilities.gather(1, masks.clamp(max=2)[:, None])"),
+            "should add 0",
+        ),
         (doubtful(result="wrong.amax(dim=(1, 2, 3))"), "largest single pixel"),
         (doubtful(result="wrong.mean(dim=(1, 2, 3))"), "mean of each image"),
         (doubtful(wrong="probabilities.gather(1, label[:, None]) * valid[:, None]"), "opposite"),
@@ -858,24 +868,14 @@ WRONG = {
         ("tile_starts = lambda length, tile, overlap: 0", "a list"),
     ],
     "10.5": [
-        (error_of("errors.mean(), errors.std(ddof=1) / len(errors) ** 0.5"), "over images"),
-        (error_of("errors.mean(), means.std(ddof=1) / len(means) ** 0.5"), "for both"),
-        (error_of("means.mean(), means.std(ddof=1)"), "standard deviation"),
-        (error_of("means.mean(), means.std() / len(means) ** 0.5"), "n - 1"),
-        (error_of("means.mean(), means.std(ddof=1) / len(errors) ** 0.5"), "not of images"),
-        (
-            error_of("abs(means).mean(), abs(means).std(ddof=1) / len(means) ** 0.5"),
-            "left the signs out",
-        ),
-        (error_of("-means.mean(), means.std(ddof=1) / len(means) ** 0.5"), "other sign"),
-        (
-            error_of("100 * means.mean(), 100 * means.std(ddof=1) / len(means) ** 0.5"),
-            "not in percent",
-        ),
-        (
-            error_of("means.mean(), means.std(ddof=1) / len(means) ** 0.5", "found - truth"),
-            "(found - true) / true",
-        ),
+        (error_of("errors.mean(), errors.std(ddof=1)"), "over images"),
+        (error_of("errors.mean(), means.std(ddof=1)"), "for both"),
+        (error_of("means.mean(), means.std(ddof=1) / len(means) ** 0.5"), "standard error"),
+        (error_of("means.mean(), means.std()"), "n - 1"),
+        (error_of("abs(means).mean(), abs(means).std(ddof=1)"), "left the signs out"),
+        (error_of("-means.mean(), means.std(ddof=1)"), "other sign"),
+        (error_of("100 * means.mean(), 100 * means.std(ddof=1)"), "not in percent"),
+        (error_of("means.mean(), means.std(ddof=1)", "found - truth"), "(found - true) / true"),
         ("count_error = lambda found, truth, groups: 0.1", "two things"),
     ],
 }

@@ -1,18 +1,11 @@
 """Checks for notebook 10: groups, weights of classes, doubtful labels, tiles, errors of counts."""
 
 from collections.abc import Callable, Sequence
+from math import nan
 
 from helpers.constants import IGNORE_INDEX
-from helpers.teaching.checks.verdict import (
-    ask,
-    ask_two,
-    close,
-    compare,
-    exercise,
-    number,
-    refuse,
-    tensor,
-)
+from helpers.studies.objects import group_errors
+from helpers.teaching.checks.verdict import ask, ask_two, compare, exercise, number, refuse, tensor
 
 import numpy as np
 import torch
@@ -29,7 +22,7 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
     sizes = {name: groups.count(name) for name in groups}
     seen = set()
 
-    for fraction, count in ((0.2, 2), (0.5, 5)):
+    for fraction, count in ((0.2, 2), (0.28, 3)):
         for seed in range(12):
             kept = list(groups)
             answer = ask(function, groups, fraction, seed)
@@ -85,6 +78,9 @@ def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
             ),
             "Those are the shares. A rare class should weigh more.": counts / counts.sum(),
             "Divide by the number of classes, too.": right * classes,
+            "Divide by num_classes, also where a class does not occur.": (
+                right * classes / (counts > 0).sum()
+            ),
             "In the right proportion, but the mean over the pixels is not 1.": right / right.sum(),
         }
         otherwise = f"From {counts.long().tolist()} pixels it makes {answer.tolist()}."
@@ -97,8 +93,11 @@ def doubt(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     """How sure a network is, over a window, that labels are wrong; the most of each image."""
     logits = torch.randn(5, 3, 40, 40) * 2
     masks = torch.randint(0, 3, (5, 40, 40))
-    masks[:, :9, :9] = IGNORE_INDEX
-    logits[:, 0, :9, :9] = -9  # there the most doubtful window would be, if these counted
+    # Of two corners nothing is known. Whatever class is put there, in one of them it would be the
+    # most doubtful of all.
+    for other, corner in ((1, slice(None, 9)), (2, slice(-9, None))):
+        masks[:, corner, corner] = IGNORE_INDEX
+        logits[:, other, corner, corner] = 20
     probabilities, window = logits.softmax(dim=1), 7
     valid = masks != IGNORE_INDEX
     of_label = probabilities.gather(1, masks.where(valid, 0)[:, None])[:, 0]
@@ -127,8 +126,10 @@ def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
     """Where tiles begin along one side."""
     for length, tile, overlap in ((512, 128, 32), (500, 128, 32), (128, 128, 0), (300, 64, 16)):
         starts = ask(function, length, tile, overlap)
+        starts = starts.tolist() if isinstance(starts, Tensor | np.ndarray) else starts
         refuse(not isinstance(starts, Sequence), "Return a list of whole numbers.")
-        refuse(not all(isinstance(start, int) for start in starts), "The starts are whole numbers.")
+        whole = all(isinstance(start, int | np.integer) for start in starts)
+        refuse(not whole, "The starts are whole numbers.")
         case = f"length {length}, tile {tile}, overlap {overlap}"
         refuse(list(starts) != sorted(set(starts)), f"In order, and each once, please ({case}).")
         refuse(not starts or starts[0] != 0, f"The first tile begins at 0 ({case}).")
@@ -152,44 +153,42 @@ def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
 def count_error(
     function: Callable[[Sequence[int], Sequence[int], Sequence[str]], tuple[float, float]],
 ) -> str:
-    """The mean relative error of counts, and its standard error: over groups."""
+    """The mean relative error of counts, and how it varies, over groups."""
     truth = (torch.rand(14) * 90 + 30).long().tolist()
     groups = [*"ABBCCCADDEEEEE"]
     off = dict(zip("ABCDE", (torch.randn(5) * 0.1 - 0.05).tolist(), strict=True))
     pairs = enumerate(zip(truth, groups, strict=True))
     found = [round(n * (1 + off[g])) + k % 3 for k, (n, g) in pairs]
-    errors = np.array(found) / np.array(truth) - 1
-    of_group = np.array([errors[[g == name for g in groups]].mean() for name in "ABCDE"])
+    errors, of_group = np.array(found) / np.array(truth) - 1, group_errors(found, truth, groups)
 
-    def both(values: np.ndarray, count: int | None = None, ddof: int = 1) -> Tensor:
-        spread = values.std(ddof=ddof) / (count or len(values)) ** 0.5
-        return torch.tensor([values.mean(), spread])
+    def both(values: np.ndarray, ddof: int = 1) -> Tensor:
+        return torch.tensor([values.mean(), values.std(ddof=ddof)])
 
-    what = "the mean error, and its standard error"
-    mean, half = ask_two(function, found, truth, groups, what=what)
-    answer = torch.tensor([number(mean), number(half)], dtype=torch.float64)
+    what = "the mean error, and the standard deviation"
+    answer = torch.tensor(
+        [number(part) for part in ask_two(function, found, truth, groups, what=what)]
+    )
     right = both(of_group)
     slips = {
         "These are over images, and those of one group err alike: average each group first.": (
             both(errors)
         ),
-        "The mean is over images, the standard error over groups: use the groups for both.": (
+        "The mean is over images, the deviation over groups: use the groups for both.": (
             torch.stack([both(errors)[0], right[1]])
         ),
-        "That is the standard deviation. The standard error of a mean is smaller.": (
-            both(of_group, count=1)
+        "That is the standard error of the mean, not how far a new group is from it.": (
+            right / torch.tensor([1, len(of_group) ** 0.5])
         ),
         "The deviation of a sample: divide by n - 1, not by n.": both(of_group, ddof=0),
-        "The root is of the number of groups, not of images.": both(of_group, count=len(errors)),
         "You have left the signs out: too many here and too few there cancel in a mean count.": (
             both(np.abs(of_group))
         ),
-        "The other sign: too many is above 0.": both(of_group) * torch.tensor([-1.0, 1.0]),
+        "The other sign: too many is above 0.": right * torch.tensor([-1.0, 1.0]),
+        "As a fraction, not in percent.": right * 100,
     }
-    refuse(close(answer, right * 100, near=1e-3), "As a fraction, not in percent.")
     otherwise = "The error of an image is (found - true) / true. Then the mean of each group."
     compare(answer, right, slips, otherwise)
-    return "Now a count has an error that holds for a new dish, not only for a new image."
+    return "Now a count has an error that says what to expect of a new group."
 
 
 # What the notebook goes on with where an answer has not passed. Its solutions are the same.
@@ -225,8 +224,6 @@ def our_tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 def our_count_error(
     found: Sequence[int], truth: Sequence[int], groups: Sequence[str]
 ) -> tuple[float, float]:
-    """The mean relative error over groups, and its standard error."""
-    errors = np.array(found) / np.array(truth) - 1
-    names = sorted(set(groups))
-    means = np.array([errors[np.array(groups) == name].mean() for name in names])
-    return float(means.mean()), float(means.std(ddof=1) / len(means) ** 0.5)
+    """The mean relative error over groups, and its standard deviation; NaN for one group."""
+    errors = group_errors(found, truth, groups)
+    return float(errors.mean()), float(errors.std(ddof=1)) if len(errors) > 1 else nan
