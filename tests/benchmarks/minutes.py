@@ -24,11 +24,12 @@ BY_CLASS = [f"iou/{name}" for name in CLASS_NAMES]
 def speed_of(run: Record, speeds: Record) -> float:
     """Images per second in training of the network of a run, as measured alone.
 
-    Raises KeyError if the network was not measured at this size and precision.
+    It is the speed in the precision of the machine's measurement, which the run's need not be.
+    Raises KeyError if the network was not measured at this size.
     """
     experiment = run["settings"]["experiment"]
     wanted = {key: experiment[key] for key in ("network", "model", "size")}
-    wanted["precision"] = run["precision"]
+    wanted["precision"] = speeds["precision"]
     for case in speeds["networks"].values():
         if {key: case[key] for key in wanted} == wanted:
             return case["training"]

@@ -235,8 +235,8 @@ def peers_section(records: list[Record], rates: list[Record], speeds: list[Recor
 Networks of others in our own loop: the same pairs, input size, batches, augmentation, loss,
 optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
 trial (the second table). Minutes are turned into steps, at the speed that each network has in
-training, alone and in turn, on {speeds[0]["device"]}: so the runs could be made anywhere. All see
-every pair at least once. The best of five validations, one after each fifth of the time, gives the
+training in {speeds[0]["precision"]}, alone and in turn, on {speeds[0]["device"]}: so the runs
+could be made anywhere, in the precision that "Made by" names. All see every pair at least once. The best of five validations, one after each fifth of the time, gives the
 weights; validation itself is not counted, nor is the time of weights that ours begins with.
 Halfway, at a high learning rate, a network scores lower than a run of half the length would end
 with.

@@ -43,8 +43,10 @@ class Run:
 
     Args:
         rates: the study of the trials whose best learning rate on validation this run takes.
-        minutes: train for so long at the network's own speed, as speed.py has measured it alone,
-            instead of a given number of epochs.
+        minutes: train for so long at the network's own speed, as speed.py has measured it alone
+            and in bfloat16 (if the flags name no other precision), instead of a given number of
+            epochs. The steps are those; the run may be in float32, on a chip for which that is
+            faster.
         parts: the minutes are cut into so many "epochs" of equal length, each with a validation. 0:
             whole epochs are trained, as many as fit into the minutes.
     """
@@ -65,11 +67,13 @@ class Run:
         """The arguments of `helpers.train`, or None while what they depend on is not there.
 
         Args:
-            precision: of runs whose flags name none; those of so many minutes are in bfloat16.
+            precision: of runs whose flags name none.
         """
         flags = ["--data", "pets", "--device", "cpu", *shlex.split(self.flags)]
+        measured = flags  # as speed.py has the network, for runs of so many minutes
         if "--precision" not in flags:
-            flags += ["--precision", "bfloat16" if self.minutes else precision]
+            measured = [*flags, "--precision", "bfloat16"]
+            flags = [*flags, "--precision", precision]
         if self.rates:
             trials = [trial.record(folder) for trial in self.trials()]
             if not all(trials):
@@ -79,7 +83,7 @@ class Run:
             rate = best["settings"]["training"]["learning_rate"]
             flags += ["--learning-rate", str(rate)]
         if self.minutes:
-            if (case := speed_of(flags)) is None:
+            if (case := speed_of(measured)) is None:
                 return None
             if self.parts:
                 samples = samples_in(self.minutes, *case) // self.parts
@@ -209,7 +213,8 @@ PEERS = {
     "ours, pretrained": f"{IMAGENET} --encoder-rate 0.3",
     **{name: f"--network {network_of(name)}" for name in OTHERS},
 }
-SLOWEST = "milesial's U-Net, reimplemented"  # minutes for one epoch
+SLOW = ("milesial's U-Net, reimplemented", "H0rvex's U-Net, reimplemented")  # one epoch: minutes
+EQUAL = {"final": "--test", "minutes": (3, 10)}
 ARMS = {
     "baseline": "",
     "no skips": "--model skips=False",
@@ -229,7 +234,7 @@ PRETRAINED = f"{ENCODER} --weights pets-pretrained --size 256 --epochs 10 {LARGE
 def finals(seed: int) -> list[Run]:
     """The runs of the table of results, but for the best from scratch."""
     synthetic = "default U-Net from synthetic pets"
-    minutes = {"bfloat16": "--test", "float32": "--test --precision float32"}
+    minutes = {p: f"--test --precision {p}" for p in ("bfloat16", "float32")}
     return [
         Run("results", "default U-Net", seed, f"--epochs 60 {FINAL}"),
         Run("results", synthetic, seed, f"--epochs 20 --weights synthetic {FINAL}"),
@@ -264,10 +269,11 @@ RUNS = [
     *compared("ablation", ARMS, "--epochs 2", "--epochs 5"),
     *LONG,
     *each("little-data", (0,), part(LITTLE, 6, 7), always=SHORT),
+    *compared("peers", {name: PEERS[name] for name in PEERS if name not in SLOW}, **EQUAL),
     *each("tried", (0,), TRIED_LATER, always="--epochs 15"),
     *finals(1),
     *each("little-data", (0, 1, 2), part(LITTLE, 0, 6), always=SHORT),
-    *compared("peers", PEERS, final="--test", minutes=(3, 10), once=[SLOWEST]),
+    *compared("peers", {name: PEERS[name] for name in SLOW}, **EQUAL, once=SLOW),
     *finals(2),
     *each("little-data", (0,), part(LITTLE, 7), always=SHORT),
     *each("little-data", (1, 2), part(LITTLE, 6), always=SHORT),

@@ -73,14 +73,21 @@ def missing(study):
     raise FileNotFoundError
 
 
-def test_a_chip_without_16_bits_trains_in_32_but_not_by_the_minute(tmp_path, monkeypatch):
+def test_a_chip_without_16_bits_trains_in_32_as_many_steps(tmp_path, monkeypatch):
     assert told(Run("a", "b", 0).command(tmp_path, "float32")).precision == "float32"
     fixed = Run("a", "b", 0, "--precision bfloat16")
     assert told(fixed.command(tmp_path, "float32")).precision == "bfloat16"
 
-    monkeypatch.setattr(runs, "speed_of", lambda flags: ({"training": 12.0}, 2760))
-    timed = Run("a", "b", 0, minutes=10)
-    assert told(timed.command(tmp_path, "float32")).precision == "bfloat16"
+    speeds = {"bfloat16": 12.0, "float32": 5.0}
+
+    def speed_of(flags):
+        return {"training": speeds[told([*flags, "--out", "x"]).precision]}, 2760
+
+    monkeypatch.setattr(runs, "speed_of", speed_of)
+    timed = told(Run("a", "b", 0, minutes=10).command(tmp_path, "float32"))
+    assert timed.precision == "float32" and timed.epochs == 2  # 10 * 60 * 12 / 2760 = 2.6
+    fixed = told(Run("a", "b", 0, "--precision float32", minutes=10).command(tmp_path, "bfloat16"))
+    assert fixed.precision == "float32" and fixed.epochs == 1  # 10 * 60 * 5 / 2760 = 1.1
 
 
 def test_other_studies_are_left_alone(tmp_path, monkeypatch):
