@@ -232,7 +232,7 @@ class Run:
         ):
             table, totals = csv.DictWriter(one, heads), csv.writer(two)
             table.writeheader()
-            totals.writerow(["image", "class", "objects", "area_px"])
+            totals.writerow(["image", "class", "objects", "area_px", "min_area_px", "split_px"])
             for target in tqdm(good, "counting", unit="image", disable=None):
                 if not (path := self.path(target, ".png")).is_file():
                     self.fail(target, ValueError("its mask is too large to count in: cut it"))
@@ -246,7 +246,9 @@ class Run:
                     told = {"image": target, "class": name}
                     table.writerows(told | row for row in rows)
                     area = sum(int(row["area_px"]) for row in rows)
-                    totals.writerow([target, name, len(rows), area])
+                    totals.writerow(
+                        [target, name, len(rows), area, options.min_area, options.split]
+                    )
 
     def path(self, target: str, suffix: str) -> Path:
         return self.out / (target + suffix)

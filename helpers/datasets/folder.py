@@ -157,7 +157,7 @@ class OwnFolder:
             f"{sum(row.split == split for row in self.rows)} {split}" for split in SPLITS
         )
         groups = len({row.group for row in self.rows})
-        apart = f" in {groups} groups" if groups < len(self.rows) else ""
+        apart = f" in {groups} groups" if groups < len(self.rows) else ", each its own group"
         return (
             f"Dataset: {self.name}, {len(self.rows)} pairs{apart} ({counts}), classes:"
             f" {', '.join(self.class_names)}."

@@ -29,7 +29,7 @@ DATASET = "Oxford-IIIT Pet, official split (224 px copy)"
 RECORDED = "Oxford-IIIT Pet (full)"  # what records call it
 OWN_IMAGES, DRAWN = "own-images", "drawn cells"  # a study on another dataset
 NO_RECORD = "no record yet"
-ENCODER_BASELINE = "one rate, 3e-3"  # from which each other way to train the encoder differs once
+ENCODER_BASELINE = "one rate"
 
 
 def results_page(load: Load) -> str:
@@ -236,10 +236,10 @@ Networks of others in our own loop: the same pairs, input size, batches, augment
 optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
 trial (the second table). Minutes are turned into steps, at the speed that each network has in
 training in {speeds[0]["precision"]}, alone and in turn, on {speeds[0]["device"]}: so the runs
-could be made anywhere, in the precision that "Made by" names. All see every pair at least once. The best of five validations, one after each fifth of the time, gives the
-weights; validation itself is not counted, nor is the time of weights that ours begins with.
-Halfway, at a high learning rate, a network scores lower than a run of half the length would end
-with.
+could be made anywhere, in the precision that "Made by" names. All see every pair at least once.
+The best of five validations, one after each fifth of the time, gives the weights; validation
+itself is not counted, nor is the time of weights that ours begins with. Halfway, at a high learning
+rate, a network scores lower than a run of half the length would end with.
 
 What is called a reimplementation was written anew from what its repository shows
 ([peers.py](../tests/benchmarks/peers.py) has the links and what differs), and is not trained by
@@ -276,7 +276,7 @@ def tried_section(records: list[Record]) -> str:
 What is known to help others, one thing at a time; what showed no gain is not part of `helpers`
 ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
 With one seed, a difference of the size of the seeds' spread says nothing: see the tables with
-seeds for that size. (The moving average holds every parameter twice.)
+seeds for that size.
 
 {comparison_table(records, "default")}"""
 

@@ -174,6 +174,7 @@ class TestMore:
             ("a", "cell"), ("a", "rim"), ("b", "cell"), ("b", "rim")
         ]  # fmt: skip
         assert rows and list(rows[0])[:4] == ["image", "class", "object", "area_px"]
+        assert {(row["min_area_px"], row["split_px"]) for row in counts} == {("5", "")}
         for row in counts:
             own = [r for r in rows if r["image"] == row["image"] and r["class"] == row["class"]]
             labels = label_objects(read(f"out/{row['image']}.png"), NAMES.index(row["class"]), 5)

@@ -46,7 +46,7 @@ def test_notebook_10_takes_a_folder_of_ones_own(pores, tmp_path, monkeypatch):
     said = "\n".join(
         output.get("text", "") for c in notebook.cells for output in c.get("outputs", [])
     )
-    assert "Dataset: pores, 9 pairs (5 train, 2 val, 2 test), classes: ground, pore." in said
+    assert "Dataset: pores, 9 pairs, each its own group (5 train, 2 val, 2 test)," in said
     assert "pores: 0 errors, 0 warnings." in said
     assert "IoU: ground" in said and "dividing" not in said
     assert "perfect mask, regions" in said and "from dish to dish" in said

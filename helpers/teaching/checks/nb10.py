@@ -158,8 +158,8 @@ def count_error(
     groups = [*"ABBCCCADDEEEEE"]
     # Groups err to both sides, the largest and the smallest of them apart: else a slip could give
     # what is right, or what another slip gives.
-    off = torch.tensor([-0.2, -0.25, 0.05, -0.3, 0.1]) + torch.rand(5) * 0.05
-    off = dict(zip("ABCDE", off.tolist(), strict=True))
+    errors_of = torch.tensor([-0.2, -0.25, 0.05, -0.3, 0.1]) + torch.rand(5) * 0.05
+    off = dict(zip("ABCDE", errors_of.tolist(), strict=True))
     pairs = enumerate(zip(truth, groups, strict=True))
     found = [round(n * (1 + off[g])) + k % 3 for k, (n, g) in pairs]
     errors, of_group = np.array(found) / np.array(truth) - 1, group_errors(found, truth, groups)
