@@ -30,7 +30,7 @@ IGNORE = "ignore"  # the name of what does not count
 MOST_CLASSES = 150
 UNKNOWN = 254  # in no row of classes.csv
 SPLITS = ("train", "val", "test")
-MASK_SUFFIX = re.compile(r"[_-](masks?|labels?|seg|segmentation|gt)$", re.IGNORECASE)
+MASK_SUFFIX = re.compile(r"[_-](masks?|labels?|seg|segmentation|gt|(?-i:L))$", re.IGNORECASE)
 
 # Okabe and Ito 2008, which color-blind people can tell apart; the first is for a background.
 PALETTE = ("#999999", "#D55E00", "#0072B2", "#F0E442", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")

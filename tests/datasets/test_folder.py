@@ -196,7 +196,7 @@ class TestClasses:
 
 class TestPairs:
     def test_usual_suffixes_of_masks(self, tmp_path):
-        names = ["a_mask", "b-label", "c_SEG", "d_gt", "e_masks", "f", "g_seg"]
+        names = ["a_mask", "b-label", "c_SEG", "d_gt", "e_masks", "f", "g_seg", "h_L"]
         for name in names:
             image = name if name in ("f", "g_seg") else name[0]
             write_pair(tmp_path, image, mask_name=f"{name}.png")
@@ -211,6 +211,7 @@ class TestPairs:
             "e",
             "f",
             "g_seg",
+            "h",
         ]
 
     def test_files_without_a_partner_or_with_two(self, mine):
