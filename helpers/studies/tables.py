@@ -98,13 +98,14 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
     Raises ValueError for runs on different pairs.
     """
     check_comparable([*records, *baselines], "dataset", "split_hash")
-    head = ["network", "parameters", "input", "**mIoU** (95 % interval)", *CLASS_NAMES]
+    head = ["network", "parameters", "input", "epochs", "**mIoU** (95 % interval)", *CLASS_NAMES]
 
     rows = []
     for name, runs in (*_best_first(records)[:3], *_best_first(baselines)[:1]):
         size = millions(runs[0]) if "parameters" in runs[0] else "none"
         scores = [spread(values(runs, f"test/iou/{c}")) for c in CLASS_NAMES]
-        row = [name, size, f"{runs[0]['size']} px", with_interval(runs, "test/miou")]
+        trained = epochs(runs) if "history" in runs[0] else "none"
+        row = [name, size, f"{runs[0]['size']} px", trained, with_interval(runs, "test/miou")]
         rows.append(row + scores)
     return markdown(head, rows)
 

@@ -15,6 +15,7 @@ from helpers.studies.tables import (
     by_name,
     comparison_table,
     details_table,
+    epochs,
     little_data_table,
     own_images_table,
     rates_table,
@@ -30,6 +31,7 @@ RECORDED = "Oxford-IIIT Pet (full)"  # what records call it
 OWN_IMAGES, DRAWN = "own-images", "drawn cells"  # a study on another dataset
 NO_RECORD = "no record yet"
 ENCODER_BASELINE = "one rate"
+USUAL = TrainingConfig()
 
 
 def results_page(load: Load) -> str:
@@ -73,7 +75,8 @@ is typed. All of it but the last section is of one dataset: **{DATASET}**.
 Each section ends with the commands that make its rows again: `PETS_DATA` names the folder that
 holds `oxford-iiit-pet/`. They stand in one list, too, which can be worked off as a whole, by
 several processes, and goes on where it was cut off:
-`python tests/benchmarks/runs.py run --folder runs/all`, and `list` in place of `run` shows it."""
+`python tests/benchmarks/runs.py run --folder runs/all`, and `list` in place of `run` shows it. What
+has a record in this repository counts as done there: delete the record to make it again."""
 
 
 def protocol(load: Load) -> str:
@@ -84,8 +87,14 @@ def protocol(load: Load) -> str:
   LANCZOS, and saved as JPEG of quality 85; the trimaps are the official ones, scaled with NEAREST.
   "Own size" below is the size of these files, not of the official ones: a score at own size can be
   compared on this page only. At an input size up to 224 px, scores are of the same photographs as
-  those of others on the official test list, but of a copy that was compressed again: what that
-  changes was not measured, so read differences of a hundredth with care.
+  those of others on the official test list, but of a copy whose photographs and masks were scaled
+  before, and compressed again: what that changes was not measured, so read differences of a
+  hundredth with care.
+- **Recipe**, where a table or a command says nothing else: the input is the image squashed to a
+  square, normalized by ImageNet's mean and deviation; random flips, affine maps and colors
+  (`default_augmentation`); batches of {Experiment().batch_size}; AdamW with a weight decay of
+  {USUAL.weight_decay:g}; a learning rate of one cycle, with {USUAL.learning_rate:g} at its top;
+  cross-entropy + Dice as the loss; gradients scaled down to a norm of {USUAL.clip_norm:g}.
 - **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
   (`helpers.data.load_splits`){_counts(load)}. Every choice (an epoch, a learning rate, a setting)
   is made on validation. The official test list takes part in none. A run of "Final runs", "Little
@@ -97,16 +106,19 @@ def protocol(load: Load) -> str:
   as they are. In the one confusion matrix their pixels count as any; in the per-image mIoU, classes
   that are neither in the truth nor in the prediction are left out.
 - **Repeated photographs.** Some photographs stand in the dataset twice, under other
-  names{_repeated(load)}. All stay in, so that scores can be compared with those of others; on so
-  few, a score is hardly changed.
+  names{_repeated(load)}. All stay in, so that scores can be compared with those of others; what
+  they change was not measured.
 - **Files.** Some official files named .jpg are PNGs: files are read by their content. In the
   224 px copy, all are JPEGs.
 - **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode, in the
-  precision of the training. So a validation score is the best of several and a little too good; a
-  test score is not. Scores in tables are computed in float32.
+  precision of the training. So a validation score is the best of several, which raises it. Those of
+  the test list are yet the higher ones, run by run{_easier(load)}: its photographs are others. So
+  never set a score on the one list beside one on the other. Scores in tables are computed in
+  float32.
 - **Scores.** mIoU is the mean over the three classes of the IoU from one confusion matrix over
   all pixels of the split. Beside it: the per-image mIoU (the mean of every image's own), the pixel
-  accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline. At the input size
+  accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline: from a change of class
+  in the true mask, so on both sides of the border, too. At the input size
   first; then at the images' own size, with the logits enlarged bilinearly, which is what networks
   of different input sizes can be compared by. "With mirror images" is test-time augmentation: the
   mean of the probabilities for an image and for its mirror image.
@@ -116,15 +128,19 @@ def protocol(load: Load) -> str:
   one run. Images count as independent; where several show one animal, it is too narrow.
 - **Differences** are paired by seed. Their 95 % intervals and p-values are those of the paired
   t-test; p is corrected by Holm for the number of comparisons in its table, the intervals are not:
-  judge by p. What a pair shares is the order of the batches and the augmentation (and the first
-  weights, where the networks are alike). Three seeds are few: an interval is wide, and one that
-  holds 0 is no proof of no difference. One seed has none.
+  judge by p. What a pair shares is the order of the batches, and the draws of the augmentation and
+  of the first weights where these are alike. Three seeds are few: two degrees of freedom, and
+  differences taken to be normal. So an interval is wide, and a p above 0.05 is no proof of no
+  difference. (Equal p in a table come from Holm's rule that none is below the one before.) One seed
+  has neither.
   They hold for these photographs: another choice of validation photographs would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
-  validation of the same short list; the trial stands beside the comparison. Elsewhere it is the one
-  that the table or the command names, not tuned for each row.
-- **Minutes** in a table are those of its runs, with the validation, on what "Made by" names;
-  several of them shared a machine. In "Peers" they are computed."""
+  validation of the same list of three, in one shorter trial each, which stands beside the
+  comparison. Where the lowest of the three was best, a lower one might be better still. Elsewhere
+  it is the one that the table or the command names, not tuned for each row.
+- **Minutes** in a table are those of its runs, with the validation. Several of them shared a
+  machine, and not all machines are alike: they are no measure of speed, "Speed" is. In "Peers" they
+  are computed."""
 
 
 def _counts(load: Load) -> str:
@@ -134,6 +150,17 @@ def _counts(load: Load) -> str:
     except FileNotFoundError:
         return ""
     return ": {train:,} pairs to train on, {val:,} to choose by, {test:,} to test".format(**pairs)
+
+
+def _easier(load: Load) -> str:
+    """How much higher the runs that were scored on both lists are on the test list."""
+    gains = []
+    for study in ("results", "little-data"):
+        try:
+            gains += [r["test"]["miou"] - r["val"]["miou"] for r in load(study) if "test" in r]
+        except FileNotFoundError:
+            continue
+    return f" ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""
 
 
 def _without(load: Load) -> str:
@@ -191,8 +218,9 @@ def head_start(records: list[Record]) -> str:
         "\n\nThe best validation mIoU from the weights for synthetic pets, and when the run from"
         " random weights first has as much: "
         + "; ".join(lines)
-        + ". (There it is in mid-schedule, at a high rate: one that was planned to end there would"
-        " score higher, so this is more than the weights save. Their own training is not counted.)"
+        + ". (There it is in mid-schedule, at a high rate. A run of so many epochs would probably"
+        " score higher at its end, so this may be more than the weights save. Their own training is"
+        " not counted.)"
     )
 
 
@@ -209,8 +237,8 @@ the best of a grid of sizes.
 def breeds_section(records: list[Record]) -> str:
     return f"""\
 Test mIoU by breed: those that the best of the final runs is best and worst at, about 100
-photographs each. The largest and the smallest of 37 noisy numbers lie farther apart than the
-breeds do.
+photographs each. The last row is of each run's own best and worst of all 37 breeds; the largest and
+the smallest of 37 noisy numbers tend to lie farther apart than the breeds do.
 
 {breeds_table(records)}"""
 
@@ -221,8 +249,9 @@ Of the training split, every so many-th pair is used, so many times an epoch tha
 many as with all; validation and test are whole: all {records[0]["pairs"]["val"]:,} validation masks
 choose the epoch, whatever the number of training pairs. Which pairs are left does not depend on the
 seed, so the spread does not hold that choice. ImageNet's weights are in the encoder of a
-PretrainedUNet; the other rows are of the default U-Net. Nobody has tuned the learning rates. Test
-mIoU at the input size:
+PretrainedUNet; the other rows are of the default U-Net. A run has {epochs(records)} epochs, which
+is short. The learning rate is the usual one for all, and so not tuned: in the trials of "What makes
+it work" it suits synthetic weights, and random ones less. Test mIoU at the input size:
 
 {little_data_table(records)}
 
@@ -273,10 +302,10 @@ Learning rates, validation mIoU at the input size:
 
 def tried_section(records: list[Record]) -> str:
     return f"""\
-What is known to help others, one thing at a time; what showed no gain is not part of `helpers`
+What is known to help others, one thing at a time; what showed no clear gain is not in `helpers`
 ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
-With one seed, a difference of the size of the seeds' spread says nothing: see the tables with
-seeds for that size.
+One run each, which decides nothing: a difference of the size of the seeds' spread can be luck, and
+that is some 0.01 ("What makes it work").
 
 {comparison_table(records, "default")}"""
 
@@ -285,7 +314,7 @@ def encoder_section(records: list[Record]) -> str:
     return f"""\
 How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
 the images' own size. The rate in the table is the decoder's; the name says what part of it the
-encoder gets.
+encoder gets. One run each: they are too near each other to choose between.
 
 {comparison_table(records, ENCODER_BASELINE)}"""
 
