@@ -113,14 +113,16 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
 def details_table(records: Sequence[Record]) -> str:
     """More scores of the same runs, in the same order.
 
-    The first two are at the images' own size and compare all; the others are at the input size.
+    The first three are at the images' own size and compare all; the others are at the input size.
+    The ceiling is what true masks score that were squashed to the input size and enlarged again.
     Raises ValueError for runs on different pairs.
     """
     check_comparable(records, "dataset", "split_hash")
     near = f"at most {BAND_RADIUS} px from an outline"
     columns = {
         "mIoU, own size": "own_size/miou",
-        f"the same, {near}": "own_size/band/miou",
+        "its ceiling": "own_size/ceiling",
+        f"mIoU, own size, {near}": "own_size/band/miou",
         f"at the input size: mIoU {near}": "band/miou",
         "per-image mIoU": "per_image_miou",
         "pixel accuracy": "accuracy",

@@ -194,8 +194,9 @@ threads, validation not counted.
 
 {runs_table(records)}{head_start(records)}
 
-More scores of the same runs. The first two are at the photographs' own size, and can be compared
-from row to row; the others are at the input size, and can be where that is the same.
+More scores of the same runs. The first three are at the photographs' own size, and can be compared
+from row to row; the others are at the input size, and can be where that is the same. The ceiling is
+what the true masks score that are squashed to the input size and enlarged again.
 
 {details_table(records)}"""
 
@@ -291,13 +292,20 @@ def ablation_section(records: list[Record], rates: list[Record]) -> str:
     return f"""\
 One thing is changed at a time, and all else is kept, but for the learning rate, which each takes
 as was best on validation (the second table). Validation mIoU at the images' own size, paired by
-seed. Runs are short: what is slow at first but better in the end loses here.
+seed. (The true masks, squashed to the input size and enlarged again, score {_ceilings(records)}.)
+Runs are short: what is slow at first but better in the end loses here.
 
 {comparison_table(records)}
 
 Learning rates, validation mIoU at the input size:
 
 {rates_table(rates)}"""
+
+
+def _ceilings(records: list[Record]) -> str:
+    """What the true masks of each input size score at own size."""
+    found = {record["size"]: record["val"]["own_size"]["ceiling"] for record in records}
+    return ", ".join(f"{found[size]:.3f} at {size} px" for size in sorted(found))
 
 
 def tried_section(records: list[Record]) -> str:
