@@ -4,10 +4,9 @@ from base64 import b64encode
 from collections.abc import Callable
 from html import escape
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-from helpers.studies.records import RECORDS, load_records
+from helpers.studies.records import load_records
 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
@@ -43,14 +42,7 @@ def as_html(picture: bytes, kind: str, text: str) -> str:
     return f'<img alt="{escape(text)}" src="{data}" style="max-width: 100%">'
 
 
-def from_records(study: str, make: Callable[[list[dict]], Any], folder: Path = RECORDS) -> Any:
-    """What `make` makes of a study's records; text is shown as Markdown.
-
-    Where there are none yet, a line that says so.
-    """
-    try:
-        records = load_records(study, folder)
-    except FileNotFoundError:
-        return Markdown(f"*No records of the study “{study}” yet.*")
-    made = make(records)
+def from_records(study: str, make: Callable[[list[dict]], Any]) -> Any:
+    """What `make` makes of a study's records; text is shown as Markdown."""
+    made = make(load_records(study))
     return Markdown(made) if isinstance(made, str) else made

@@ -1,12 +1,15 @@
 """The list of runs: what is taken next, what waits, and that nothing is trained twice."""
 
 import json
-from dataclasses import replace
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from helpers.datasets import synthetic
+from helpers.studies.experiments import EXPERIMENTS
 from helpers.studies.records import RECORDS, record_path
 from helpers.train import parser
+from helpers.training import TrainingConfig
 
 import pytest
 import runs
@@ -40,6 +43,17 @@ def test_compared_runs_differ_in_the_arm_alone():
     assert "--test" not in short.flags and short.flags.endswith("--learning-rate 1e-3")
     assert (long.name, long.seed, long.rates) == ("b", 3, "study-rates")
     assert long.flags.split() == ["--test", "--size", "64"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_arms_of_the_ablation_are_the_experiments_of_notebook_07(name):
+    assert runs.ARMS.keys() == EXPERIMENTS.keys()
+    options = vars(told(["--data", "pets", "--out", ".", *shlex.split(runs.ARMS[name])]))
+    experiment = EXPERIMENTS[name]
+    wanted = asdict(experiment) | asdict(TrainingConfig(**experiment.training))
+    del wanted["training"]
+    options["model"] = dict(options["model"])
+    assert {key: options[key] for key in wanted} == wanted
 
 
 def test_a_run_waits_for_the_trials_of_its_rate(tmp_path):

@@ -68,7 +68,7 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
 def seeds_needed(function: Callable[[float, float], int]) -> str:
     """The number of seeds that shows an effect."""
     for _ in range(4):
-        effect, luck = (torch.rand(2) * 0.01 + 0.005).tolist()
+        effect, luck = (torch.rand(2) * 0.005 + torch.tensor([0.005, 0.01])).tolist()
         n, exact = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
         wanted = math.ceil(exact - 1e-6)
         half = "That many are enough for the error of one mean. Both settings have luck."
