@@ -215,7 +215,7 @@ def found_errors(loss, planted, looked):
 
 def paired(effect: str = "mean(d)", half: str = HALF) -> str:
     return f"""
-from statistics import stdev
+from statistics import mean, stdev
 from scipy.stats import t
 def paired_effect(scores, baseline):
     d = [scores[s] - baseline[s] for s in scores.keys() & baseline.keys()]
@@ -650,7 +650,7 @@ WRONG = {
         (paired(half="stdev(d) / n**0.5"), "its interval is not"),
         ("paired_effect = lambda scores, baseline: 0.02", "three things"),
         (
-            "paired_effect = lambda scores, other: mean([scores[s] - other[s] for s in scores])",
+            "paired_effect = lambda scores, other: sum(scores[s] - other[s] for s in scores)",
             "KeyError",
         ),
     ],
