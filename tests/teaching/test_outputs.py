@@ -2,7 +2,8 @@ from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
 
-from helpers.teaching.outputs import Described
+from helpers.studies.records import load_records
+from helpers.teaching.outputs import Described, from_records
 
 import matplotlib.pyplot as plt
 import pytest
@@ -27,3 +28,12 @@ def test_a_figure_is_shown_once_with_its_words(photos, kind):
     assert head == f"data:image/{kind.lower()};base64"
     picture = Image.open(BytesIO(b64decode(data)))
     assert picture.format == kind and picture.size == (300, 200)
+
+
+def test_what_is_made_of_records():
+    """Text becomes Markdown; anything else, and an error, is as it is."""
+    shown = from_records("baselines", lambda records: f"{len(records)} **records**")
+    assert shown.data == f"{len(load_records('baselines'))} **records**"
+    assert from_records("baselines", len) == len(load_records("baselines"))
+    with pytest.raises(FileNotFoundError, match="no such study"):
+        from_records("no such study", len)

@@ -156,8 +156,8 @@ def count_error(
     """The mean relative error of counts, and how it varies, over groups."""
     truth = (torch.rand(14) * 90 + 30).long().tolist()
     groups = [*"ABBCCCADDEEEEE"]
-    # Groups err to both sides, the largest and the smallest of them apart: else a slip could give
-    # what is right, or what another slip gives.
+    # Groups err to both sides, and the largest and the smallest group by far from the same: else a
+    # slip could give what is right, or what another slip gives.
     errors_of = torch.tensor([-0.2, -0.25, 0.05, -0.3, 0.1]) + torch.rand(5) * 0.05
     off = dict(zip("ABCDE", errors_of.tolist(), strict=True))
     pairs = enumerate(zip(truth, groups, strict=True))
