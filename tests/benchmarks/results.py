@@ -31,6 +31,10 @@ RECORDED = "Oxford-IIIT Pet (full)"  # what records call it
 OWN_IMAGES, DRAWN = "own-images", "drawn cells"  # a study on another dataset
 NO_RECORD = "no record yet"
 ENCODER_BASELINE = "one rate"
+ONE_RUN = (
+    "One run each, which decides little: a difference as small as the seeds' spread\n"
+    'in "What makes it work" can be luck.'
+)
 USUAL = TrainingConfig()
 
 
@@ -111,10 +115,10 @@ def protocol(load: Load) -> str:
 - **Files.** Some official files named .jpg are PNGs: files are read by their content. In the
   224 px copy, all are JPEGs.
 - **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode, in the
-  precision of the training. So a validation score is the best of several, which raises it. Those of
-  the test list are yet the higher ones, run by run{_easier(load)}: its photographs are others. So
-  never set a score on the one list beside one on the other. Scores in tables are computed in
-  float32.
+  precision of the training. So a validation score is the best of several, which raises it. And the
+  photographs of the test list are others: there the same weights score more or
+  less{_apart(load)}. So never set a score on the one list beside one on the other. Scores in tables
+  are computed in float32.
 - **Scores.** mIoU is the mean over the three classes of the IoU from one confusion matrix over
   all pixels of the split. Beside it: the per-image mIoU (the mean of every image's own), the pixel
   accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline: from a change of class
@@ -143,41 +147,42 @@ def protocol(load: Load) -> str:
   are computed."""
 
 
+def _there(load: Load, study: str) -> list[Record]:
+    """The records of a study; none where there are none yet."""
+    try:
+        return load(study)
+    except FileNotFoundError:
+        return []
+
+
 def _counts(load: Load) -> str:
     """How many pairs there are, once a final run says so."""
-    try:
-        pairs = load("results")[0]["pairs"]
-    except FileNotFoundError:
+    if not (runs := _there(load, "results")):
         return ""
-    return ": {train:,} pairs to train on, {val:,} to choose by, {test:,} to test".format(**pairs)
+    told = ": {train:,} pairs to train on, {val:,} to choose by, {test:,} to test"
+    return told.format(**runs[0]["pairs"])
 
 
-def _easier(load: Load) -> str:
-    """How much higher the runs that were scored on both lists are on the test list."""
-    gains = []
-    for study in ("results", "little-data"):
-        try:
-            gains += [r["test"]["miou"] - r["val"]["miou"] for r in load(study) if "test" in r]
-        except FileNotFoundError:
-            continue
+def _apart(load: Load) -> str:
+    """How far runs that were scored on both lists are apart: test minus validation."""
+    runs = [*_there(load, "results"), *_there(load, "little-data")]
+    gains = [run["test"]["miou"] - run["val"]["miou"] for run in runs]
     return f" ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""
 
 
 def _without(load: Load) -> str:
     """How many trimaps have no pet, once the dataset was counted."""
-    try:
-        (facts,) = load("dataset")
-    except FileNotFoundError:
+    if not (dataset := _there(load, "dataset")):
         return ""
+    (facts,) = dataset
     return f" ({len(facts['without_a_pet'])} of {sum(facts['pairs'].values()):,})"
 
 
 def _repeated(load: Load) -> str:
     """How many photographs there are twice, once the dataset was counted."""
-    try:
-        (facts,) = load("dataset")
-    except FileNotFoundError:
+    if not (dataset := _there(load, "dataset")):
         return ""
+    (facts,) = dataset
     if not (found := facts.get("repeated")):
         return ""
     return (
@@ -312,8 +317,7 @@ def tried_section(records: list[Record]) -> str:
     return f"""\
 What is known to help others, one thing at a time; what showed no clear gain is not in `helpers`
 ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
-One run each, which decides nothing: a difference of the size of the seeds' spread can be luck, and
-that is some 0.01 ("What makes it work").
+{ONE_RUN}
 
 {comparison_table(records, "default")}"""
 
@@ -322,7 +326,7 @@ def encoder_section(records: list[Record]) -> str:
     return f"""\
 How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
 the images' own size. The rate in the table is the decoder's; the name says what part of it the
-encoder gets. One run each: they are too near each other to choose between.
+encoder gets. {ONE_RUN}
 
 {comparison_table(records, ENCODER_BASELINE)}"""
 
