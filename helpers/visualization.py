@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 Array = Tensor | np.ndarray
@@ -143,15 +143,15 @@ def plot_history(
             left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
         right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
 
-    left.set(xlabel="epoch", ylabel="loss, logarithmic", yscale="log")
+    left.set(ylabel="loss, logarithmic", yscale="log")
+    ticks = LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+    left.yaxis.set(major_locator=ticks, major_formatter="{x:g}", minor_formatter=NullFormatter())
     left.set_title("Training loss (dashed), validation cross-entropy (solid)")
-    right.set(xlabel="epoch", ylabel="mIoU", title="Validation mIoU")
-    if first == 1:
-        right.set(ylim=(0, 1))
+    right.set(ylabel="mIoU", title="Validation mIoU", ylim=(0, 1) if first == 1 else None)
     if len(histories) > 1:
         right.legend(frameon=False, fontsize=8)
     for ax in (left, right):
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set(label_text="epoch", major_locator=MaxNLocator(integer=True))
         ax.grid(alpha=0.3)
     return _finish(figure)
 
