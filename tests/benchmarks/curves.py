@@ -51,5 +51,5 @@ def plot_little_data(records: Sequence[Record]) -> Figure:
     ax.set_xticks(counts, [f"{count:,}" for count in counts])
     ax.minorticks_off()
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, title="begun with")
+    figure.legend(frameon=False, title="begun with", loc="outside right center")
     return figure
