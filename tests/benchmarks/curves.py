@@ -47,7 +47,8 @@ def plot_little_data(records: Sequence[Record]) -> Figure:
         ax.errorbar(counts, list(map(mean, scores)), spreads, label=name, capsize=3, **style)
     counts = sorted({count for of_count in groups.values() for count in of_count})
     ax.set(xscale="log", xlabel="training pairs", title=DATASET)
-    ax.set_ylabel("test mIoU, mean and standard deviation")
+    seeds = {len(runs) for of_count in groups.values() for runs in of_count.values()}
+    ax.set_ylabel("test mIoU, one seed" if seeds == {1} else "test mIoU, mean ± standard deviation")
     ax.set_xticks(counts, [f"{count:,}" for count in counts])
     ax.minorticks_off()
     ax.grid(alpha=0.3)

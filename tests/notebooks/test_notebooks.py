@@ -235,10 +235,12 @@ def test_exercises_are_marked_for_the_grader(path):
 
 @every_notebook
 def test_one_task_is_open_and_has_a_rubric(path):
-    """No check and no solution: what a good answer has is said beside it."""
+    """No check and no solution: how long it takes and what a good answer has is said beside it."""
     tasks = [text for text in prose(load(path)) if "**Open task" in text]
     assert len(tasks) == (0 if path.name[:2] in ("00", "08") else 1)
     for task in tasks:
+        kind = r"\*\*Open task: .+\*\* \*Difficulty \d of 5, importance \d of 5; about \d+ min"
+        assert re.search(kind, task)
         rubric = task.partition("<details><summary>Rubric</summary>")[2]
         assert rubric.count("\n- ") >= 3
 
