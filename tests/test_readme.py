@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from helpers.datasets.cells import write_cells
+from helpers.predict import main as predict
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from skimage.data import chelsea
 CLONE = Path(__file__).resolve().parents[1]
 README = (CLONE / "README.md").read_text(encoding="utf-8")
 OWN_IMAGES = (CLONE / "notebooks/YOUR_IMAGES.md").read_text(encoding="utf-8")
-PROGRAMS = [re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0] for page in (README, OWN_IMAGES)]
+PROGRAMS = re.findall(r"```python\n(.*?)```", README + OWN_IMAGES, re.DOTALL)
 PAGES = [p.relative_to(CLONE) for p in CLONE.glob("*/*.md")]
 FIRST_COMMAND = re.search(r"```\n(python3 .*jupyter lab.*)\n```", README).group(1)
 
@@ -68,6 +69,24 @@ def test_a_dataset_of_ones_own(folder, monkeypatch, capsys):
     best = torch.load(folder / "runs" / "own" / "best.pt", weights_only=True)
     assert best["class_names"] == ["background", "cell", "dividing"]
     assert "{'background': " in capsys.readouterr().out
+
+
+def test_counts_and_hand_counts(folder, capsys):
+    (folder / "photos").mkdir()
+    for name, photo in (("a", chelsea()), ("b", chelsea()[:, ::-1])):
+        Image.fromarray(photo).save(folder / f"photos/{name}.png")
+    predict(["pets", "photos", "--out", "predicted", "--count", "pet"])
+    counts = (folder / "predicted/counts.csv").read_text().splitlines()
+    found = [int(line.split(",")[2]) for line in counts[1:]]
+    hand = "image,class,objects,group\nb,pet,1,right\na,pet,2,left\n"
+    (folder / "by_hand.csv").write_text(hand)
+
+    exec(PROGRAMS[2], told := {})
+    assert told["found"] == found[::-1] and told["truth"] == [1, 2]
+    bias, left, right = (sum(found) - 3) / 2, found[0] / 2 - 1, found[1] - 1
+    printed = capsys.readouterr().out
+    assert f"bias={float(bias)}" in printed
+    assert str(np.array([left, right], dtype=float)) in printed
 
 
 @pytest.mark.slow

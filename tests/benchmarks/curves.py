@@ -38,17 +38,17 @@ def plot_little_data(records: Sequence[Record]) -> Figure:
         group = groups.setdefault(begins_with(record), {})
         group.setdefault(record["pairs"]["train"], []).append(record)
 
+    several = any(len(runs) > 1 for of_count in groups.values() for runs in of_count.values())
     figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
     for i, (name, of_count) in enumerate(groups.items()):
         counts = sorted(of_count)
         scores = [values(of_count[count], "test/miou") for count in counts]
-        spreads = [stdev(some) if len(some) > 1 else 0 for some in scores]
+        spreads = [stdev(some) if len(some) > 1 else 0 for some in scores] if several else None
         style = {"color": COLORS[i % len(COLORS)], "marker": MARKS[i % len(MARKS)]}
         ax.errorbar(counts, list(map(mean, scores)), spreads, label=name, capsize=3, **style)
     counts = sorted({count for of_count in groups.values() for count in of_count})
     ax.set(xscale="log", xlabel="training pairs", title=DATASET)
-    seeds = {len(runs) for of_count in groups.values() for runs in of_count.values()}
-    ax.set_ylabel("test mIoU, one seed" if seeds == {1} else "test mIoU, mean ± standard deviation")
+    ax.set_ylabel("test mIoU, mean ± standard deviation" if several else "test mIoU, one seed")
     ax.set_xticks(counts, [f"{count:,}" for count in counts])
     ax.minorticks_off()
     ax.grid(alpha=0.3)
