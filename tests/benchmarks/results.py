@@ -9,6 +9,7 @@ from helpers.studies.experiments import Experiment
 from helpers.studies.records import record_path
 from helpers.studies.report import BAND_RADIUS
 from helpers.studies.tables import (
+    OWN_SIZE,
     Record,
     baselines_table,
     breeds_table,
@@ -17,6 +18,8 @@ from helpers.studies.tables import (
     details_table,
     epochs,
     little_data_table,
+    look_up,
+    markdown,
     own_images_table,
     rates_table,
     runs_table,
@@ -284,7 +287,7 @@ validation pairs ("What was tried"); of the others, only the learning rate was. 
 favor small networks, and those of SMP and torchvision mostly begin with ImageNet's weights, not
 with random ones: "ours, pretrained" has an advantage here that they were denied.
 
-{peers_table(records, speeds[0])}
+{peers_table(records, speeds[0])}{each_seed(records, "test/miou")}
 
 ![Validation mIoU against minutes of training, a line for each network](results_peers.png)
 
@@ -300,7 +303,7 @@ as was best on validation (the second table). Validation mIoU at the images' own
 seed. (The true masks, squashed to the input size and enlarged again, score {_ceilings(records)}.)
 Runs are short: what is slow at first but better in the end loses here.
 
-{comparison_table(records)}
+{comparison_table(records)}{each_seed(records, OWN_SIZE)}
 
 Learning rates, validation mIoU at the input size:
 
@@ -311,6 +314,19 @@ def _ceilings(records: list[Record]) -> str:
     """What the true masks of each input size score at own size."""
     found = {record["size"]: record["val"]["own_size"]["ceiling"] for record in records}
     return ", ".join(f"{found[size]:.3f} at {size} px" for size in sorted(found))
+
+
+def each_seed(records: list[Record], keys: str) -> str:
+    """A folded table of the scores behind the means; nothing where all runs have one seed."""
+    seeds = sorted({record["seed"] for record in records})
+    if len(seeds) == 1:
+        return ""
+    rows = []
+    for name, runs in by_name(records).items():
+        scores = {run["seed"]: f"{look_up(run, keys):.4f}" for run in runs}
+        rows.append([name, *(scores.get(seed, "-") for seed in seeds)])
+    table = markdown(["mIoU of seed", *map(str, seeds)], rows)
+    return f"\n\n<details>\n<summary>Each seed</summary>\n\n{table}\n\n</details>"
 
 
 def tried_section(records: list[Record]) -> str:

@@ -20,6 +20,7 @@ from results import (
     OWN_IMAGES,
     RECORDED,
     SECTIONS,
+    each_seed,
     head_start,
     results_page,
     train_command,
@@ -179,6 +180,14 @@ def test_a_whole_page(studies):
     own = section(page, "Images of one's own")
     assert "| 5 images, random | 1 |" in own and "own_images.py --folder" in own
     assert "dataset: drawn cells" in own
+
+
+def test_the_scores_behind_a_mean_are_told(trained):
+    first, second = run(trained, "a", 1, val__miou=0.61), run(trained, "a", 2, val__miou=0.625)
+    other = run(trained, "b", 2, val__miou=0.5)
+    told = each_seed([second, other, first], "val/miou")
+    assert "| a | 0.6100 | 0.6250 |\n| b | - | 0.5000 |" in told
+    assert each_seed([second, other], "val/miou") == ""
 
 
 def test_what_other_weights_save_is_told_by_epochs(trained):
