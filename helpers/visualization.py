@@ -146,7 +146,7 @@ def plot_history(
     left.set(ylabel="loss, logarithmic", yscale="log")
     ticks = LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
     left.yaxis.set(major_locator=ticks, major_formatter="{x:g}", minor_formatter=NullFormatter())
-    left.set_title("Training loss (dashed), validation cross-entropy (solid)")
+    left.set_title("Training loss (dashed), validation cross-entropy (solid)", fontsize=10)
     right.set(ylabel="mIoU", title="Validation mIoU", ylim=(0, 1) if first == 1 else None)
     if len(histories) > 1:
         right.legend(frameon=False, fontsize=8)
