@@ -401,9 +401,8 @@ def _code(patient: ward.Patient) -> str:
     parts = []
     for title, owner in (("The code", type(patient)), ("Fixed", ward.Patient)):
         source = textwrap.dedent(inspect.getsource(getattr(owner, patient.step)))
-        parts.append(
-            f"<p><b>{title}</b></p><pre style='font-family: monospace'>{escape(source)}</pre>"
-        )
+        box = "font-family: monospace; padding: 0.6em; border: 1px solid #ccc; margin: 0 0 1em"
+        parts.append(f"<p><b>{title}</b></p><pre style='{box}'>{escape(source)}</pre>")
     return "".join(parts)
 
 
