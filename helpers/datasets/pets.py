@@ -65,12 +65,12 @@ class PetFolder:
         folder = self.folder.relative_to(home) if self.folder.is_relative_to(home) else self.folder
         line = f"Dataset: {self.name}, {self.count} pairs, in {folder.as_posix()}."
         if self.is_synthetic:
-            line += " Drawings; for photographs, set PETS_DATA or call find_dataset(download=True)."
+            line += "\nDrawings; for photographs, set PETS_DATA or call find_dataset(download=True)."
         return line
 
 
 def find_dataset(root: str | Path | None = None, download: bool = False) -> PetFolder:
-    """Find the dataset, and say in one line which it is.
+    """Find the dataset, and say which it is.
 
     In this order: `root`; the folder that the environment variable PETS_DATA names, also with
     `download`; data/, into which `download=True` first fetches the official 800 MB; else the
