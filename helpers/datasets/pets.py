@@ -65,7 +65,7 @@ class PetFolder:
         folder = self.folder.relative_to(home) if self.folder.is_relative_to(home) else self.folder
         line = f"Dataset: {self.name}, {self.count} pairs, in {folder.as_posix()}."
         if self.is_synthetic:
-            line += "\nDrawings; for photographs, set PETS_DATA or call find_dataset(download=True)."
+            line += "\nDrawings; for photographs, set PETS_DATA or call find_dataset(download=True)"
         return line
 
 

@@ -29,9 +29,9 @@ class TestFind:
         found = find_dataset()
         assert (found.name, found.count, found.is_synthetic) == ("synthetic", 407, True)
         assert found.root.parent == home / "data"
-        line = capsys.readouterr().out.splitlines()[-1]
+        told = "\n".join(capsys.readouterr().out.splitlines()[-2:])
         place = found.folder.relative_to(home).as_posix()
-        assert line == str(found) and f"synthetic, 407 pairs, in {place}. Drawings" in line
+        assert told == str(found) and f"synthetic, 407 pairs, in {place}.\nDrawings" in told
         monkeypatch.setattr(synthetic, "ARCHIVE", None)
         monkeypatch.setattr(synthetic, "synthetic_root", lambda data: found.root)
         assert find_dataset() == found  # not unpacked twice
