@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def execute(path: Path, environment: dict[str, str]) -> tuple[nbformat.NotebookN
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=1200, record_timing=False, resources=resources)
+    client = NotebookClient(notebook, timeout=3600, record_timing=False, resources=resources)
     start = time.perf_counter()
     client.execute(env=environment)
     seconds = time.perf_counter() - start
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
                 continue
             try:
                 notebook, seconds, memory = execute(path, environment)
-            except CellExecutionError as error:
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
                 print(f"{path.stem:<32} failed\n{error}", flush=True)
                 missed.append(path.stem)
                 continue
