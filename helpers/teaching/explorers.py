@@ -237,8 +237,8 @@ def explore_unet(photo: Tensor) -> Explorer:
         text = (
             f"{count / 1e6:.3g} M parameters; with gradients and Adam's two moments"
             f" {16 * count / 1e6:.3g} MB. Maps kept for the backward pass: {maps:.3g} MB an image,"
-            f" {batch.value * maps / 1e3:.3g} GB a batch. The middle pixel depends on"
-            f" {high - low + 1} px of {plan.size}."
+            f" {batch.value * maps / 1e3:.3g} GB a batch. The middle pixel sees"
+            f" {high - low + 1} px; the input has {plan.size}."
         )
         return plot_plan(plan, resize(photo, [plan.size, plan.size], antialias=True)), text
 

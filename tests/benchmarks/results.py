@@ -143,8 +143,8 @@ def protocol(load: Load) -> str:
   They hold for these photographs: another choice of validation photographs would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
   validation of the same list of three, in one shorter trial each, which stands beside the
-  comparison. Where the lowest of the three was best, a lower one might be better still. Elsewhere
-  it is the one that the table or the command names, not tuned for each row.
+  comparison. Where the lowest or the highest of the three was best, one beyond it might be better
+  still. Elsewhere it is the one that the table or the command names, not tuned for each row.
 - **Minutes** in a table are those of its runs, with the validation. Several of them shared a
   machine, and not all machines are alike: they are no measure of speed, "Speed" is. In "Peers" they
   are computed."""

@@ -231,9 +231,9 @@ def test_augmentation_bench_shows_what_goes_wrong():
 def test_unet_designer_says_the_plan():
     explorer = explorers.explore_unet(torch.zeros(3, 64, 64, dtype=torch.uint8))
     assert explorer.text.value.startswith("1.94 M parameters")
-    assert "188 px of 128" in explorer.text.value
+    assert "188 px; the input has 128." in explorer.text.value
     explorer.controls["Depth"].value = 1
-    assert "18 px of 128" in explorer.text.value
+    assert "sees 18 px; the input has 128." in explorer.text.value
 
 
 def test_runs_explorer_names_the_best_epoch():
