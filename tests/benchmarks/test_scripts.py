@@ -157,6 +157,7 @@ def test_notebooks_run_in_a_copy(tmp_path, capsys):
     sources = {
         "04_good": "import os, helpers; open(os.environ['UNET_HOME'], 'w'); print(helpers.NAME)",
         "05_bad": "1 / 0",
+        "05_dead": "import os; os._exit(1)",
         "06_other": "print('not asked for')",
     }
     for name, source in sources.items():
@@ -165,7 +166,7 @@ def test_notebooks_run_in_a_copy(tmp_path, capsys):
 
     assert notebooks.main(["--only", "04", "05", "--out", str(out)], root) == 1
     told = capsys.readouterr().out
-    assert "ZeroDivisionError" in told and "missed its target: 05_bad" in told
+    assert "ZeroDivisionError" in told and "missed its target: 05_bad, 05_dead" in told
     assert "06_other" not in told
 
     (kept,) = out.iterdir()
