@@ -125,7 +125,9 @@ LINES = {
     "A": "scaler.step(optimizer)",
     "B": "scaler.scale(loss).backward()",
     "C": "torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)",
-    "D": "with torch.autocast(images.device.type, precision, enabled=precision is not None):\n"
+    "D": "with torch.autocast(\n"
+    "    images.device.type, precision, enabled=precision is not None\n"
+    "):\n"
     "    logits = model(images)",
     "E": "scaler.unscale_(optimizer)",
     "F": "loss = F.cross_entropy(logits.float(), masks, ignore_index=IGNORE_INDEX)",
