@@ -27,6 +27,7 @@ from helpers.studies.tables import (
 from helpers.training import TrainingConfig
 
 from minutes import peers_table, speed_table
+from peers import PEERS
 
 Load = Callable[[str], list[Record]]
 DATASET = "Oxford-IIIT Pet, official split (224 px copy)"
@@ -287,13 +288,19 @@ validation pairs ("What was tried"); of the others, only the learning rate was. 
 favor small networks, and those of SMP and torchvision mostly begin with ImageNet's weights, not
 with random ones: "ours, pretrained" has an advantage here that they were denied.
 
-{peers_table(records, speeds[0])}{each_seed(records, "test/miou")}
+{peers_table(records, speeds[0])}{each_seed(records, "test/miou")}{not_run(records)}
 
 ![Validation mIoU against minutes of training, a line for each network](results_peers.png)
 
 Learning rates, validation mIoU:
 
 {rates_table(rates)}"""
+
+
+def not_run(records: list[Record]) -> str:
+    """The networks of `PEERS` that no record is of, so that nobody takes them for forgotten."""
+    missing = [name for name in PEERS if name not in by_name(records)]
+    return f"\n\nNo run was made yet of: {'; '.join(missing)}." if missing else ""
 
 
 def ablation_section(records: list[Record], rates: list[Record]) -> str:

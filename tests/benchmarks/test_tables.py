@@ -22,6 +22,7 @@ from results import (
     SECTIONS,
     each_seed,
     head_start,
+    not_run,
     results_page,
     train_command,
 )
@@ -100,6 +101,12 @@ def test_a_speed_is_that_of_the_same_network_at_the_same_size(peers):
     assert speed_of(peers[0] | {"precision": "bfloat16"}, SPEEDS) == 10  # as the machine was timed
     with pytest.raises(KeyError, match="was not measured"):
         speed_of(peers[0], SPEEDS | {"precision": "bfloat16"})
+
+
+def test_networks_without_a_run_are_named(peers, trained):
+    others = [name for name in PEERS if name != PEER]
+    assert not_run(peers).strip() == f"No run was made yet of: {'; '.join(others)}."
+    assert not_run([*peers, *(run(trained, name) for name in others)]) == ""
 
 
 def test_the_curves_of_peers_are_over_minutes(peers):
