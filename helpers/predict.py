@@ -17,6 +17,7 @@ import csv
 import glob
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped: what there is, is whole; the same command goes on from here")
         raise SystemExit(130) from None
-    except OSError as error:  # such as a full disk
+    except (OSError, ValueError) as error:  # such as a full disk, or a mask that is none of ours
         raise SystemExit(f"error: {error}") from error
     print(f"{len(run.sources) - len(run.failed)} masks in {options.out}")
     if run.failed:
@@ -69,6 +70,7 @@ class Run:
     """What the command is told, found and checked; and the images that failed.
 
     sources: the image file of each target, which is the path in --out without a suffix.
+    noted: all targets in --out, those of earlier calls, too.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -81,7 +83,7 @@ class Run:
         self.palette = palette(self.about["class_colors"])
 
         self.sources = find_images(options.images, options.out)
-        note(options.out, self.sources, self.settings())
+        self.noted = note(options.out, self.sources, self.settings())
         self.failed: set[str] = set()
 
     def settings(self) -> dict:
@@ -122,6 +124,8 @@ class Run:
         paths = [*masks, *(self.path(target, suffix) for suffix in more if more[suffix])]
         source = self.sources[target]
         if not masks or not source.is_file() or not all(path.is_file() for path in paths):
+            return False
+        if not all(path.stat().st_size for path in paths):  # a disk was full elsewhere
             return False
         return min(path.stat().st_mtime for path in paths) >= source.stat().st_mtime
 
@@ -220,22 +224,23 @@ class Run:
             write_mask(partial, masks, shape, self.palette)
 
     def count(self) -> None:
-        """objects.csv and counts.csv, of all masks that there are."""
-        options, good = self.options, [t for t in self.sources if t not in self.failed]
+        """objects.csv and counts.csv, of all masks that there are, those of earlier calls, too."""
+        options, good = self.options, [t for t in self.noted if t not in self.failed]
         heads = ["image", "class", *COLUMNS, "touches_border"]
         objects, counts = self.out / "objects.csv", self.out / "counts.csv"
         with (
             atomic(objects) as first,
             atomic(counts) as second,
-            open(first, "w", newline="", encoding="utf-8") as one,
-            open(second, "w", newline="", encoding="utf-8") as two,
+            open(first, "w", newline="", encoding="utf-8", errors="surrogateescape") as one,
+            open(second, "w", newline="", encoding="utf-8", errors="surrogateescape") as two,
         ):
             table, totals = csv.DictWriter(one, heads), csv.writer(two)
             table.writeheader()
             totals.writerow(["image", "class", "objects", "area_px", "min_area_px", "split_px"])
             for target in tqdm(good, "counting", unit="image", disable=None):
                 if not (path := self.path(target, ".png")).is_file():
-                    self.fail(target, ValueError("its mask is too large to count in: cut it"))
+                    if target in self.sources:
+                        self.fail(target, ValueError("its mask is too large to count in: cut it"))
                     continue
                 with Image.open(path) as image:
                     mask = np.asarray(image)
@@ -301,13 +306,13 @@ def _expand(text: str, out: Path) -> Iterator[tuple[str, Path]]:
                 yield Path(name).stem, Path(name)
 
 
-def note(out: Path, sources: dict[str, Path], settings: dict) -> None:
-    """Write predictions.json: the settings, and from which image each mask is.
+def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
+    """Write predictions.json: the settings, and from which image each mask is; return the latter.
 
-    Raises ValueError where a run with others has left masks.
+    Raises ValueError where a run with others has left masks, or where the file is damaged.
     """
     path = out / NOTES
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before = read_notes(path) if path.is_file() else {}
     if before and before["settings"] != settings:
         raise ValueError(
             f"{out} holds masks made with {before['settings']}, not {settings}: use the same again,"
@@ -326,6 +331,20 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> None:
     with atomic(path) as partial:
         text = json.dumps({"settings": settings, "images": images}, indent=1)
         partial.write_text(text, encoding="utf-8")
+    return images
+
+
+def read_notes(path: Path) -> dict:
+    """What `note` has written. Raises ValueError for anything else."""
+    try:
+        notes = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(notes["settings"], dict) and isinstance(notes["images"], dict):
+            return notes
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ValueError(
+        f"{path} is damaged: delete it together with the masks beside it, or choose another folder"
+    )
 
 
 def class_numbers(wanted: Sequence[str], names: Sequence[str]) -> dict[str, int]:
@@ -379,7 +398,7 @@ def parser() -> argparse.ArgumentParser:
         "with --count: cut objects that touch where the neck is so much narrower than the smaller"
         " of them, in pixels of the radius (default: do not cut)"
     )
-    more.add_argument("--split", type=float, metavar="PIXELS", help=text)
+    more.add_argument("--split", type=_above_0, metavar="PIXELS", help=text)
 
     how = made.add_argument_group("how it is computed")
     how.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
@@ -400,6 +419,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
+
+
+def _above_0(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return number
 
 
 if __name__ == "__main__":

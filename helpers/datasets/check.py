@@ -40,6 +40,7 @@ import numpy as np
 from tqdm import tqdm
 
 WRONG = (ValueError, OSError, MemoryError)  # what the readers raise
+JUNK = ("Thumbs.db", "desktop.ini", "__MACOSX")  # of operating systems
 REPAIRS = {
     "relabel": "with these masks mended",
     "leave out": "without these pairs",
@@ -136,9 +137,10 @@ def report(findings: Sequence[Finding], root: str | Path, show: int = 3) -> str:
 
 
 def _as_opened(root: Path) -> Iterator[Finding]:
-    """The last word has what `open_folder` calls."""
+    """The last word has what `open_folder` and training call."""
     try:
-        with_splits(read_images(root))
+        rows = with_splits(read_images(root))
+        _ = OwnFolder(root, root.name, read_classes(root), tuple(rows)).lists
     except WRONG as error:
         yield Finding("folder", (root,), str(error), "see there")
 
@@ -188,10 +190,19 @@ def _files(folder: Path, findings: list[Finding]) -> dict[str, Path]:
 
     found: dict[str, Path] = {}
     for path in paths:
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+        if path.name.startswith(".") or path.name in JUNK:
+            continue
+        if path.suffix.lower() in SUFFIXES:
             if path.stem in found:
                 findings.append(_one_name(path, found[path.stem]))
             found.setdefault(path.stem, path)
+        else:
+            what = "a folder in this folder" if path.is_dir() else f"only {', '.join(SUFFIXES)} are"
+            mend = "if it belongs to the images or masks, move it up, or save it as PNG"
+            findings.append(Finding("not read", (path,), what, mend, False))
+    if not found:
+        mend = "put files there: " + ", ".join(SUFFIXES)
+        findings.append(Finding("missing files", (folder,), "holds no image", mend))
     return found
 
 
@@ -231,7 +242,7 @@ def _rows(
         findings.append(Finding("images.csv", (path,), _words(path, error), "mend it first"))
         table = []
     for row in table:
-        name = stem_of(row["name"])
+        name = stem_of(row["name"], images)
         for what, mend in _of_row(row, name, name in images, name in said):
             findings.append(Finding("images.csv", (path,), f"line {row['line']}: {what}", mend))
         said[name] = row

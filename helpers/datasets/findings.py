@@ -138,6 +138,10 @@ def of_values(labels: Masks, folder: OwnFolder) -> Iterator[Finding]:
             yield _of_kind(mask, folder, is_sure)
         if is_sure or not mask.kind:  # else nobody knows what it says
             yield from _of_counts(mask, folder)
+        if mask.is_reversed:
+            what = "its palette shows 0 in white and 1 in black, and the numbers count"
+            mend = "look at it: if white was meant to be class 1, save the mask in 0 and 1"
+            yield Finding("black and white reversed", (mask.path,), what, mend, False)
 
 
 def _of_kind(mask: MaskFacts, folder: OwnFolder, is_sure: bool) -> Finding:

@@ -6,7 +6,7 @@
 import colorsys
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from helpers import files
 from helpers.constants import IGNORE_INDEX
 from helpers.datasets.images import (
     SUFFIXES,
+    choose_channels,
     has_16_bits,
     read_image,
     read_mask,
@@ -180,7 +181,7 @@ class OwnReader:
         self.source, self.split = source, split
         self.rows = [row for row in source.rows if row.split == split]
         self.names = tuple(row.name for row in self.rows)
-        self.key = repr((source.classes, source.reading))
+        self.key = repr((str(source.root), source.classes, source.reading))  # two may look alike
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -274,8 +275,9 @@ def read_images(root: Path) -> list[ImageRow]:
     pairs = pair_paths(root)
     path = root / "images.csv"
     table = read_table(path, ("name",), ("group", "split")) if path.is_file() else []
-    said = {stem_of(row["name"]): row for row in table}
-    if missing := sorted(said.keys() - {name for name, *_ in pairs}):
+    known = {name for name, *_ in pairs}
+    said = {stem_of(row["name"], known): row for row in table}
+    if missing := sorted(said.keys() - known):
         raise ValueError(f"{path} names {missing[0]!r}, but there is no such image: delete the row")
     if len(said) < len(table):
         raise ValueError(f"{path} names an image twice: give it one row")
@@ -354,11 +356,11 @@ def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list
 
     first = text.partition("\n")[0]
     reader = csv.DictReader(text.splitlines(), delimiter=";" if ";" in first else ",")
-    heads = [(head or "").strip().lower() for head in reader.fieldnames or ()]
-    if missing := [column for column in needed if column not in heads]:
-        raise ValueError(f"{path} has no column {missing[0]!r}: its first line is {first!r}")
-    reader.fieldnames = heads
     try:
+        heads = [(head or "").strip().lower() for head in reader.fieldnames or ()]
+        if missing := [column for column in needed if column not in heads]:
+            raise ValueError(f"{path} has no column {missing[0]!r}: its first line is {first!r}")
+        reader.fieldnames = heads
         return [
             {column: (row.get(column) or "").strip() for column in columns}
             | {"line": str(reader.line_num)}
@@ -419,16 +421,18 @@ def _find_levels(
     counts = np.zeros(2**16, np.int64)
     for k in np.unique(np.linspace(0, len(deep) - 1, most).astype(int)):
         values = read_values(deep[k])
-        chosen = values if channels is None else values[..., list(channels)]
+        chosen = values if channels is None else choose_channels(deep[k], values, channels)
         counts += np.bincount(chosen.ravel(), minlength=2**16)
     share = counts.cumsum() / counts.sum()
     low, high = (int(np.searchsorted(share, level)) for level in (0.001, 0.999))
     return low, max(high, low + 1)
 
 
-def stem_of(name: str) -> str:
-    """A name in images.csv without the suffix that it may have."""
-    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+def stem_of(name: str, known: Collection[str] = ()) -> str:
+    """A name in a list without the suffix that it may have; one that is known stays ("a.tif" of
+    a.tif.png)."""
+    is_file = name not in known and Path(name).suffix.lower() in SUFFIXES
+    return Path(name).stem if is_file else name
 
 
 def _through_palette(path: Path, values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,14 @@ import tifffile
 from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how one begins, whatever its name
+ORIENTATION = 0x0112  # where a camera, or a scanner, notes how to turn the image (EXIF)
+GRAY_OR_RGB = (
+    tifffile.PHOTOMETRIC.MINISBLACK,
+    tifffile.PHOTOMETRIC.MINISWHITE,
+    tifffile.PHOTOMETRIC.RGB,
+    tifffile.PHOTOMETRIC.PALETTE,
+)
 MAX_PIXELS = 178_956_970  # Pillow's limit: a small file can claim to be a huge image
 
 
@@ -42,7 +50,7 @@ def to_rgb(
 ) -> np.ndarray:
     """The numbers (H, W, C) of an image file as RGB, uint8 (H, W, 3). See `read_image`."""
     if channels is not None:
-        values = _choose(path, values, channels)
+        values = choose_channels(path, values, channels)
     elif values.shape[-1] not in (1, 3):
         raise ValueError(
             f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them,"
@@ -71,7 +79,7 @@ def read_values(path: str | Path) -> np.ndarray:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """The numbers in a mask file, (H, W), or its colors, uint8 (H, W, 3).
+    """The numbers in a mask file, (H, W), or its colors, uint8 (H, W, 3), upright.
 
     Of an indexed file (with a palette) these are the indices. Raises as `read_image`.
     """
@@ -80,7 +88,7 @@ def read_mask(path: str | Path) -> np.ndarray:
         values = _tiff_values(path, as_mask=True)
     else:
         with _opened(path) as image:
-            values = np.asarray(image)
+            values = np.asarray(ImageOps.exif_transpose(image))
             values = values if values.ndim == 3 else values[..., None]
     if values.shape[-1] > 4:
         raise ValueError(f"{path} has {values.shape[-1]} channels: a mask has one, or colors")
@@ -119,9 +127,10 @@ def size_of(path: str | Path) -> tuple[int, int]:
     path = Path(path)
     if _is_tiff(path):
         with _opened_tiff(path) as page:
-            return page.imagelength, page.imagewidth
+            shape = page.imagelength, page.imagewidth
+            return shape[::-1] if _orientation(page) >= 5 else shape  # turned by a quarter
     with _opened(path, decode=False) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5  # the orientations by a quarter
+        turned = image.getexif().get(ORIENTATION, 1) >= 5
         return image.size if turned else image.size[::-1]
 
 
@@ -136,10 +145,13 @@ def has_16_bits(path: str | Path) -> bool:
 
 
 def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() in (".tif", ".tiff")
+    """By its first bytes: Pillow, too, opens one under another name, and cuts its 16 bits."""
+    with _named(path), open(path, "rb") as file:
+        return file.read(4) in TIFF
 
 
-def _choose(path: Path, values: np.ndarray, channels: Sequence[int]) -> np.ndarray:
+def choose_channels(path: Path, values: np.ndarray, channels: Sequence[int]) -> np.ndarray:
+    """Three of an image's channels. Raises ValueError for others than it has."""
     count = values.shape[-1]
     if len(channels) != 3 or not all(0 <= channel < count for channel in channels):
         raise ValueError(
@@ -177,16 +189,50 @@ def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
         values, axes = _decoded(path, series), series.axes
         if "Y" not in axes or "X" not in axes or values.ndim > 3:
             raise ValueError(f"{path} has the axes {axes}: save one image, height x width, a file")
+        if page.photometric not in GRAY_OR_RGB and page.compression != tifffile.COMPRESSION.JPEG:
+            raise ValueError(
+                f"{path} is neither gray nor RGB ({page.photometric!s}): save it as RGB"
+            )
 
         others = [k for k, axis in enumerate(axes) if axis not in "YX"]
         values = np.moveaxis(values, others[0], -1) if others else values[..., None]
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not as_mask:
-            colors = np.asarray(page.colormap)[:, values[..., 0]]  # (3, H, W), 16 bits
-            return (colors >> 8).astype(np.uint8).transpose(1, 2, 0)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and not as_mask:
-            values = np.iinfo(values.dtype).max - values
         has_alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
-        return values[..., :-1] if has_alpha and values.shape[-1] in (2, 4) else values
+        if has_alpha and values.shape[-1] in (2, 4):
+            values = values[..., :-1]
+        if as_mask and values.shape[-1] > 1 and page.samplesperpixel < 3:
+            raise ValueError(
+                f"{path} has {values.shape[-1]} channels: a mask has one, or colors (each page is a"
+                " channel)"
+            )
+        values = _shown(page, values, as_mask)
+
+        # Upright: first the diagonal, then the halves of a turn.
+        orientation = _orientation(page)
+        values = values.swapaxes(0, 1) if orientation >= 5 else values
+        values = values[::-1] if orientation in (3, 4, 7, 8) else values
+        return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+
+
+def _shown(page: tifffile.TiffPage, values: np.ndarray, as_mask: bool) -> np.ndarray:
+    """What a viewer shows: the colors of a palette, and white where 0 is white.
+
+    A mask's numbers stay as they are, but those of one bit, which are black and white.
+    """
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not as_mask:
+        colors = np.asarray(page.colormap)[:, values[..., 0]]  # (3, H, W), 16 bits
+        return (colors >> 8).astype(np.uint8).transpose(1, 2, 0)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        if values.dtype == np.bool_:
+            return ~values
+        if values.dtype.kind == "u" and not as_mask:
+            return np.iinfo(values.dtype).max - values
+    return values
+
+
+def _orientation(page: tifffile.TiffPage) -> int:
+    """1 to 8, as in EXIF; 1 is upright."""
+    tag = page.tags.get(ORIENTATION)
+    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 
 
 def _decoded(path: Path, series: tifffile.TiffPageSeries) -> np.ndarray:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from helpers.constants import IGNORE_INDEX
 from helpers.datasets.folder import IGNORE, UNKNOWN, OwnFolder, as_number, is_gray, packed
-from helpers.datasets.images import read_mask
+from helpers.datasets.images import read_mask, read_palette
 
 import numpy as np
 from scipy import ndimage
@@ -34,6 +34,7 @@ MENDS = {
 BETWEEN = (JPEG, GRAYS, OUTLINES)
 SHOWN = 4  # values in one line
 BLACK_AND_WHITE = np.array([0, 255])
+PATCH = 5  # pixels a side: as small a region may be a class
 TOLD_APART = 32  # so far from each other, two values are still told apart after JPEG
 
 
@@ -46,6 +47,7 @@ class MaskFacts:
         kind, what: of a fault in its values, if any.
         relabel: the value in classes.csv for every value in the file: the one right mend, if any.
         is_scaled: whether the mend takes 255 for the second class, 1.
+        is_reversed: whether its palette shows 0 white and 1 black.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class MaskFacts:
     what: str = ""
     relabel: dict[int, int] = field(default_factory=dict)
     is_scaled: bool = False
+    is_reversed: bool = False
 
     def count(self, pixels: np.ndarray, folder: OwnFolder) -> None:
         """Count the classes as they are after the mend, from the pixels of each value."""
@@ -82,6 +85,10 @@ def read_facts(path: Path, folder: OwnFolder | None) -> MaskFacts:
                 return facts
         if not gray:
             return facts
+
+    if values.ndim == 2 and not folder.has_color_values and values.max() == 1:
+        palette = read_palette(path)
+        facts.is_reversed = palette is not None and palette[0].min() > 250 and palette[1].max() < 5
 
     listed = folder.as_listed(values, path)
     numbers = folder.number_of[listed]
@@ -147,8 +154,12 @@ def _judge(facts: MaskFacts, listed: np.ndarray, numbers: np.ndarray, folder: Ow
         return
     facts.is_scaled = known is BLACK_AND_WHITE
 
-    # Between two classes the nearest is right; among more, one may lie between two others.
-    if len(folder.classes) == 2 and _apart(known, folder) >= TOLD_APART:
+    # Between two classes the nearest is right; among more, one may lie between two others. And a
+    # patch far from both is a class of its own, which nobody has listed.
+    patch = _patch_between(listed, known, folder)
+    if patch is not None:
+        facts.what = f"a patch of about {folder.shown(patch)} is none of the classes"
+    elif len(folder.classes) == 2 and _apart(known, folder) >= TOLD_APART:
         found, pixels = np.unique(listed, return_counts=True)
         nearest = _tree(known, folder).query(_points(found, folder))[1]
         facts.relabel = dict(zip(found.tolist(), wanted[nearest].tolist(), strict=True))
@@ -176,6 +187,22 @@ def _kind(
     values = [row.value for row in folder.classes if row.name != IGNORE]
     in_order = values == list(range(len(values)))
     return BEYOND if in_order and listed[unknown].min() >= len(values) else UNLISTED
+
+
+def _patch_between(listed: np.ndarray, known: np.ndarray, folder: OwnFolder) -> int | None:
+    """The value in the middle of an even patch that lies far from every known value, if any.
+
+    Smoothing and JPEG leave such values along outlines, where they are not even.
+    """
+    points, apart = _points(listed, folder), _apart(known, folder)
+    found, where = np.unique(listed, return_inverse=True)
+    away = _tree(known, folder).query(_points(found, folder))[0][where].reshape(listed.shape)
+    flat = np.ones(listed.shape, bool)
+    for channel in np.moveaxis(points, -1, 0):
+        spread = ndimage.maximum_filter(channel, PATCH) - ndimage.minimum_filter(channel, PATCH)
+        flat &= spread < apart / 8
+    inside = flat & (away > apart / 4)
+    return int(listed[inside][0]) if inside.any() else None
 
 
 def _tree(known: np.ndarray, folder: OwnFolder) -> cKDTree:

@@ -71,8 +71,10 @@ def _write_images(
     """images.csv without the images that are left out, and with those that are one group."""
     path = root / "images.csv"
     table = read_table(path, ("name",), ("group", "split")) if path.is_file() else []
-    split = {stem_of(row["name"]): row["split"] for row in table}
-    group = {stem_of(row["name"]): row["group"] or stem_of(row["name"]) for row in table}
+    known = {path.stem for path in (root / "images").iterdir()}
+    named = {stem_of(row["name"], known): row for row in table}
+    split = {name: row["split"] for name, row in named.items()}
+    group = {name: row["group"] or name for name, row in named.items()}
 
     # Groups that share an image become one, with the name of the first.
     for names in joined:

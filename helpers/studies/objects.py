@@ -106,7 +106,7 @@ def label_objects(
     inside = mask == number
     labels = label(inside, connectivity=2)
     if split is not None:
-        if split <= 0:
+        if not split > 0:
             raise ValueError(f"split must be above 0 pixels, not {split}: leave it out for none")
         labels = labels if inside.all() else _split(inside, labels, split)
 

@@ -23,13 +23,14 @@ from helpers.datasets.formats.common import (
     plain,
     read_lines,
 )
-from helpers.datasets.images import read_mask
+from helpers.datasets.images import read_mask, read_palette
 
 import numpy as np
 from PIL import Image
 
 LIST = "classes.txt"
-MASKS = (".png", ".tif", ".tiff", ".bmp")  # JPEG's grays are no two values
+MASKS = (".png", ".tif", ".tiff", ".bmp")
+OTHERS = (".jpg", ".jpeg", ".gif", ".webp")  # JPEG's grays are no two values
 
 
 def read(source: Path, images: Path | None) -> Labeled:
@@ -52,6 +53,8 @@ def read(source: Path, images: Path | None) -> Labeled:
     masks: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for place, name in enumerate(names):
         for path in sorted(folders[name].rglob("*")) if name in folders else ():
+            if path.suffix.lower() in OTHERS:
+                raise ValueError(f"{path} is no mask that can be read exactly: save it as PNG")
             if path.suffix.lower() not in MASKS or path.name.startswith("."):
                 continue
             key = _key(path, folders[name])
@@ -74,9 +77,8 @@ def _draw(masks: list[tuple[int, Path]], height: int, width: int) -> np.ndarray:
     """The binary masks of an image one over the other, in the order of the classes."""
     mask = np.full((height, width), UNLABELED, np.uint8)
     for place, path in masks:
-        values = read_mask(path)
+        values = _as_shown(path, read_mask(path))
         check_shape(path, values.shape, height, width)
-        values = values.max(axis=-1) if values.ndim == 3 else values
         held = np.unique(values)
         if len(held[held > 0]) > 1:
             raise ValueError(
@@ -85,6 +87,15 @@ def _draw(masks: list[tuple[int, Path]], height: int, width: int) -> np.ndarray:
             )
         mask[values > 0] = place
     return mask
+
+
+def _as_shown(path: Path, values: np.ndarray) -> np.ndarray:
+    """A mask's values (H, W) with black as 0, also where a palette gives black another number."""
+    palette = read_palette(path)
+    if palette is not None:
+        shown = palette.max(axis=-1)[values]
+        return shown if shown.any() else values  # a palette that is black all over says nothing
+    return values.max(axis=-1) if values.ndim == 3 else values
 
 
 def write(ours: Ours, out: Path) -> None:

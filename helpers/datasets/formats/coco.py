@@ -34,7 +34,7 @@ from helpers.datasets.formats.common import (
 import numpy as np
 import pycocotools.mask
 
-SPLIT = re.compile(r"(?:^|[_-])(train|val|test)(?:\d{4})?$")
+SPLIT = re.compile(r"(?:^|[_-])(train|val|test)(?:id(?:ation)?)?(?:\d{4})?$")
 
 
 def read(source: Path, images: Path | None) -> Labeled:
@@ -62,9 +62,12 @@ def read(source: Path, images: Path | None) -> Labeled:
                 )
         drawings += _read_images(path, content, found, list(names))
 
-    splits = {bool(drawing.split) for drawing in drawings}
-    if len(splits) > 1:  # one file of three has no such name
-        drawings = [drawing._replace(split="") for drawing in drawings]
+    bare = [drawing.image.name for drawing in drawings if not drawing.split]
+    if 0 < len(bare) < len(drawings):  # one file of three has no such name
+        raise ValueError(
+            f"{source}: the annotations of {bare[0]} and {len(bare) - 1} others are in no file of"
+            " train, val or test, but others are: name each file, or its folder, so, or none"
+        )
     return Labeled([Label(name) for name in names.values()], drawings)
 
 

@@ -105,6 +105,8 @@ def _read_tasks(path: Path) -> list[Task]:
                 f"{path}: task {item.get('id')} names no image ({', '.join(SUFFIXES)})"
             )
         number = item.get("id", len(tasks))
+        if number in tasks:
+            raise ValueError(f"{path} holds two tasks {number}: import each project's export alone")
 
         if "data" not in item:  # JSON-MIN: each tag's values by its name
             results = [

@@ -12,8 +12,9 @@ docs.cvat.ai, "Segmentation Mask".
 """
 
 from collections import defaultdict
+from collections.abc import Container
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from helpers.constants import IGNORE_INDEX
 from helpers.datasets.formats.common import (
@@ -29,7 +30,7 @@ from helpers.datasets.formats.common import (
     plain,
     read_lines,
 )
-from helpers.datasets.images import read_mask
+from helpers.datasets.images import SUFFIXES, read_mask
 
 import numpy as np
 from PIL import Image
@@ -50,11 +51,14 @@ def read(source: Path, images: Path | None) -> Labeled:
         raise FileNotFoundError(
             f"{folder} does not exist: unpack the archive, and name the folder that holds {MASKS}"
         )
-    masks = {
-        plain(path.relative_to(folder).with_suffix("").as_posix()): path
-        for path in sorted(folder.rglob("*.png"))
-    }
-    splits = _read_lists(source / LISTS) or dict.fromkeys(masks, "")
+    masks = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".png":
+            raise ValueError(f"{path} is no PNG, as masks are here: export them again")
+        if path.suffix.lower() == ".png" and not path.name.startswith("."):
+            masks[plain(path.relative_to(folder).with_suffix("").as_posix())] = path
+    listed = _read_lists(source / LISTS) or dict.fromkeys(masks, "")
+    splits = {_name_of(name, masks): split for name, split in listed.items()}
     if not splits:
         raise FileNotFoundError(f"{folder} holds no .png: export the masks again")
     # CVAT and datumaro write no mask where nothing is labeled. VOC always does.
@@ -77,6 +81,12 @@ def read(source: Path, images: Path | None) -> Labeled:
         draw = partial(_draw, masks.get(name), labels, has_labelmap)
         drawings.append(Drawing(image, draw, split))
     return Labeled(labels, drawings)
+
+
+def _name_of(listed: str, masks: Container[str]) -> str:
+    """A name in a list as the masks have it: some tools write the image's suffix, too."""
+    stem = PurePosixPath(listed).with_suffix("").as_posix() if listed else listed
+    return stem if listed not in masks and stem in masks else listed
 
 
 def read_labelmap(path: Path) -> list[Label]:
