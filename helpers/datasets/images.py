@@ -190,9 +190,8 @@ def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
         if "Y" not in axes or "X" not in axes or values.ndim > 3:
             raise ValueError(f"{path} has the axes {axes}: save one image, height x width, a file")
         if page.photometric not in GRAY_OR_RGB and page.compression != tifffile.COMPRESSION.JPEG:
-            raise ValueError(
-                f"{path} is neither gray nor RGB ({page.photometric!s}): save it as RGB"
-            )
+            kind = tifffile.PHOTOMETRIC(page.photometric).name
+            raise ValueError(f"{path} is neither gray nor RGB ({kind}): save it as RGB")
 
         others = [k for k, axis in enumerate(axes) if axis not in "YX"]
         values = np.moveaxis(values, others[0], -1) if others else values[..., None]

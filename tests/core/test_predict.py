@@ -191,8 +191,32 @@ class TestMore:
         assert command("w.pt", "in", "--count", "ground") == 0
         assert Path("out/objects.csv").read_text() == whole
 
+    def test_tables_hold_the_masks_of_earlier_calls(self, weights):
+        for name in ("a", "b"):
+            photo(f"{name}.png", seed=ord(name))
+            assert command(weights(), f"{name}.png", "--count", "cell") == 0
+        with open("out/counts.csv", newline="") as file:
+            assert [row["image"] for row in csv.DictReader(file)] == ["a", "b"]
+
 
 class TestGoingOn:
+    def test_an_empty_mask_is_made_anew(self, weights):
+        photo("in/a.png")
+        command(weights(), "in")
+        whole = Path("out/a.png").read_bytes()
+        Path("out/a.png").write_bytes(b"")
+        assert command("w.pt", "in") == 0 and Path("out/a.png").read_bytes() == whole
+
+    @pytest.mark.parametrize(
+        "notes", ["", "[]", "{}", '{"images": {}}', '{"settings": 1, "images": 2}']
+    )
+    def test_damaged_notes_are_named(self, weights, notes):
+        photo("in/a.png")
+        Path("out").mkdir()
+        Path("out/predictions.json").write_text(notes)
+        with pytest.raises(SystemExit, match=r"predictions\.json is damaged: delete it"):
+            main([weights(), "in", "--out", "out", "--device", "cpu"])
+
     def test_what_is_there_stays_and_what_is_missing_or_changed_is_made(self, weights):
         for k in range(4):
             photo(f"in/{k}.png", seed=k)
@@ -403,7 +427,15 @@ class TestFlags:
         assert stopped.value.code == 0 and max(map(len, text.splitlines())) <= 100
         assert "None" not in text and "PosixPath" not in text and "--count CLASS" in text
 
-    @pytest.mark.parametrize("words", ["w.pt a.png", "w.pt a.png --out x --tile 0", "w.pt --out x"])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "w.pt a.png",
+            "w.pt a.png --out x --tile 0",
+            "w.pt --out x",
+            *(f"w.pt a.png --out x --split {value}" for value in ("0", "-1", "nan", "inf", "x")),
+        ],
+    )
     def test_wrong_flags_are_usage(self, words, capsys):
         with pytest.raises(SystemExit) as stopped:
             main(words.split())

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -526,6 +527,24 @@ class TestNoRightMend:
         assert {f.kind for f in findings} == {"masks saved as JPEG"}
         assert not any(f.repair for f in findings)
 
+    @pytest.mark.parametrize("suffix", [".jpg", ".png"])
+    def test_a_patch_of_a_third_gray(self, mine, suffix):
+        """Somebody forgot a class: nothing of it may become one of the two."""
+        (mine / "classes.csv").write_text("value,name\n0,background\n255,cell\n")
+        for name in NAMES:
+            _, path = paths(mine, name)
+            mask = np.asarray(Image.open(path)) * 255
+            mask[20:, :8] = 128
+            Image.fromarray(mask).save(path.with_suffix(".jpg"), quality=90)
+            if suffix == ".png":
+                Image.open(path.with_suffix(".jpg")).save(path)
+                path = path.with_suffix(".jpg")
+            path.unlink()
+        findings = [f for f in check(mine) if f.is_error]
+        assert len(findings) == len(NAMES) and not any(f.repair for f in findings)
+        patch = re.compile(r"a patch of about 1[23]\d is none of the classes")
+        assert all(patch.fullmatch(f.what) for f in findings), findings
+
     def test_splits_that_are_written_down(self, mine):
         shutil.copy(paths(mine, NAMES[0])[0], paths(mine, NAMES[7])[0])
         splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
@@ -540,6 +559,56 @@ class TestNoRightMend:
         spoil_all(mine, white)
         (finding,) = [f for f in check(mine) if f.kind == "classes that never occur"]
         assert "255 is listed as ignored: is it this class?" in finding.mend
+
+
+def test_a_palette_that_shows_the_reverse(mine):
+    for name in NAMES[:2]:
+        _, path = paths(mine, name)
+        mask = Image.open(path)
+        mask.putpalette([255] * 3 + [0] * 3)
+        mask.save(path)
+    findings = check(mine)
+    assert [f.kind for f in findings] == ["black and white reversed"] * 2
+    assert not any(f.is_error for f in findings) and "0 in white" in findings[0].what
+
+
+def test_what_is_not_read_is_said(mine):
+    (mine / "images" / "more").mkdir()
+    for name in ("a.gif", ".hidden", "Thumbs.db"):
+        (mine / "masks" / name).write_bytes(b"")
+    found = {(f.files[0].name, f.kind, f.is_error) for f in check(mine)}
+    assert found == {("more", "not read", False), ("a.gif", "not read", False)}
+
+
+def test_folders_that_training_would_refuse(mine, tmp_path):
+    (mine / "images.csv").write_text("name,split\n" + "".join(f"{n},train\n" for n in NAMES))
+    (finding,) = check(mine, allowed=("classes in one split alone",))
+    assert finding.is_error and "has no pair for val" in finding.what
+
+    for kind in ("images", "masks"):
+        (tmp_path / "none" / kind).mkdir(parents=True)
+    shutil.copy(mine / "classes.csv", tmp_path / "none")
+    kinds = [f.kind for f in check(tmp_path / "none") if f.is_error]
+    assert kinds.count("missing files") == 2
+
+
+def test_names_with_two_suffixes(mine, tmp_path):
+    """images.csv may call them by their stem, by their file's name, or in a repaired copy."""
+    names = [f"{name}.tif" for name in NAMES]
+    for name in NAMES:
+        for path in paths(mine, name):
+            path.rename(path.with_name(f"{name}.tif.png"))
+    table = "name,group\n" + "".join(f"{name},{k // 2}\n" for k, name in enumerate(names))
+    for text in (table, table.replace(".tif,", ".tif.png,")):
+        (mine / "images.csv").write_text(text)
+        assert check(mine) == []
+        assert [row.group for row in open_folder(mine).rows] == [str(k // 2) for k in range(8)]
+
+    shutil.copy(mine / "images" / f"{names[0]}.png", mine / "images" / f"{names[7]}.png")
+    findings = check(mine)
+    repair_folder(mine, findings, tmp_path / "copy")
+    assert [f.kind for f in findings] == ["the same image in two splits"]
+    assert not [f for f in check(tmp_path / "copy") if f.is_error]
 
 
 def test_a_thin_class_of_one_value_is_no_outline(mine):

@@ -1,6 +1,7 @@
 """A folder of one's own images: its files are understood, or refused with the mend."""
 
 import re
+import shutil
 
 from helpers.data import describe, load_splits
 from helpers.datasets.folder import (
@@ -11,7 +12,7 @@ from helpers.datasets.folder import (
     open_folder,
     read_classes,
 )
-from helpers.datasets.pairs import decode
+from helpers.datasets.pairs import cache_arrays, decode
 from helpers.studies.experiments import Experiment, run_experiment
 from helpers.teaching.explorers import explore_dataset
 
@@ -90,6 +91,13 @@ def test_the_explorer_browses_it_by_group(mine, tmp_path):
         lists = [decode(source, part, 32, tmp_path / "cache", scale) for part in SPLITS]
         group, percent = (explore_dataset(*lists).controls[key] for key in ("Group", "Cell, %"))
         assert group.options == ("all", *(f"dish{k}" for k in range(5))) and percent.max > 10
+
+
+def test_two_folders_that_look_alike_have_a_cache_each(mine, tmp_path):
+    """An archive may give all its files one time, and masks of one size."""
+    other = shutil.copytree(mine, tmp_path / "other" / mine.name)
+    folders = [cache_arrays(open_folder(f).reader("train"), 32, tmp_path) for f in (mine, other)]
+    assert folders[0] != folders[1]
 
 
 class TestClasses:

@@ -16,7 +16,7 @@ from helpers.datasets.images import (
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
 GRAY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 COLORS = np.stack([GRAY, GRAY + 1, GRAY + 2], axis=-1)
@@ -193,6 +193,47 @@ def test_masks_of_many_channels_or_deep_colors_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", COLORS.astype(np.uint16) * 257, photometric="rgb")
     with pytest.raises(ValueError, match=r"b\.tif holds uint16 .* or colors of 8 bits"):
         read_mask(tmp_path / "b.tif")
+
+
+def test_pages_of_a_mask_are_refused(tmp_path):
+    """One of them would be lost in silence."""
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([GRAY] * 2), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif has 2 channels.*each page is a channel"):
+        read_mask(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiffs_are_upright_too(tmp_path, orientation):
+    path = tmp_path / "a.tif"
+    Image.fromarray(COLORS).save(path, tiffinfo={0x0112: orientation})
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(pixels(path), upright) and np.array_equal(read_mask(path), upright)
+    assert size_of(path) == upright.shape[:2]
+
+
+def test_black_is_0_where_0_is_white(tmp_path):
+    """Scanners and fax machines write so; a mask's numbers of 8 bits stay as they are."""
+    path, drawn = tmp_path / "a.tif", GRAY > 100
+    Image.fromarray(drawn).save(path, tiffinfo={262: 0})
+    with Image.open(path) as image:
+        assert np.array_equal(read_mask(path), np.asarray(image))
+        assert np.array_equal(pixels(path)[..., 0], np.asarray(image.convert("L")))
+    tifffile.imwrite(path, GRAY, photometric="miniswhite")
+    assert np.array_equal(read_mask(path), GRAY)
+    assert np.array_equal(pixels(path)[..., 0], 255 - GRAY)
+
+
+def test_a_tiff_under_another_name_keeps_its_16_bits(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", COLORS.astype(np.uint16) * 257, photometric="rgb")
+    path = (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    assert has_16_bits(path) and np.array_equal(read_values(path), COLORS.astype(np.uint16) * 257)
+
+
+def test_other_colors_than_rgb_are_refused(tmp_path):
+    Image.fromarray(COLORS).convert("LAB").save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"a\.tif is neither gray nor RGB.*CIELAB.*save it as RGB"):
+        read_image(tmp_path / "a.tif")
 
 
 class TestBroken:

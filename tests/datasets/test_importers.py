@@ -403,6 +403,28 @@ class TestCoco:
         with pytest.raises(ValueError, match=r"'a\.png', which may be .*left.* or"):
             import_folder("coco", out, tmp_path / "other")
 
+    @pytest.mark.parametrize("val", ["val", "valid", "validation"])
+    def test_splits_by_the_folders_of_three_exports(self, val, two, tmp_path):
+        source = tmp_path / "in"
+        for split in ("train", val, "test"):
+            export_folder(two, "coco", tmp_path / split)
+            shutil.copytree(tmp_path / split / "images" / "default", source / split)
+            for path in (source / split).iterdir():
+                path.rename(path.with_name(f"{split}_{path.name}"))
+            text = (tmp_path / split / "annotations" / "instances_default.json").read_text()
+            content = json.loads(text)
+            for entry in content["images"]:
+                entry["file_name"] = f"{split}_{Path(entry['file_name']).name}"
+            (source / split / "_annotations.coco.json").write_text(json.dumps(content))
+        rows = open_ours(import_folder("coco", source, tmp_path / "b")).rows
+        assert {row.name[:2]: row.split for row in rows} == {
+            "tr": "train", "va": "val", "te": "test"
+        }  # fmt: skip
+
+        (source / val).rename(source / "more")
+        with pytest.raises(ValueError, match="in no file of train, val or test, but others are"):
+            import_folder("coco", source, tmp_path / "c")
+
 
 class TestVoc:
     @pytest.fixture
@@ -428,6 +450,19 @@ class TestVoc:
         assert (mask[1, 1], mask[3, 0], mask[0, 0]) == (15, 255, 0)
         assert len(class_names(back)) == 21 and class_names(back)[15] == "person"
         assert [row.split for row in open_ours(back).rows] == ["train", "val"]
+
+    def test_lists_may_name_files(self, classic, tmp_path):
+        """With the image's suffix, as some tools write it."""
+        whole = pixels(import_folder("voc", classic, tmp_path / "stems"))
+        for path in (classic / "ImageSets" / "Segmentation").iterdir():
+            path.write_text(path.read_text().replace("\n", ".jpg\n"))
+        assert same_pixels(pixels(import_folder("voc", classic, tmp_path / "files")), whole)
+
+    def test_masks_that_are_no_png(self, classic, tmp_path):
+        path = classic / "SegmentationClass" / "2007_1.png"
+        path.rename(path.with_suffix(".jpg"))
+        with pytest.raises(ValueError, match=r"2007_1\.jpg is no PNG, as masks are here"):
+            import_folder("voc", classic, tmp_path / "mine")
 
     @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
     def test_reads_masks_of_any_mode(self, classic, mode, tmp_path):
@@ -557,6 +592,10 @@ class TestBinary:
             (lambda f: Image.new("L", (3, 3)).save(f / "cell" / "b.png"), "3 x 3 .* is 4 x 3"),
             (lambda f: (f / "cell" / "b.png").write_bytes(b"no"), r"b\.png cannot be decoded"),
             (lambda f: [shutil.rmtree(f / c) for c in ("cell", "nucleus")], "has 0 labels"),
+            (
+                lambda f: Image.new("L", (4, 3)).save(f / "cell" / "b.jpg"),
+                r"b\.jpg is no mask .* PNG",
+            ),
         ],
     )
     def test_refuses_what_does_not_fit(self, classes, damage, message, tmp_path):
@@ -565,6 +604,15 @@ class TestBinary:
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             import_folder("binary", classes, tmp_path / "mine")
         assert snapshot(tmp_path) == before
+
+    def test_black_is_outside_whatever_its_number(self, classes, tmp_path):
+        expected = pixels(import_folder("binary", classes, tmp_path / "as they are"))
+        for path in (classes / "nucleus").iterdir():
+            mask = np.asarray(Image.open(path).convert("L"))
+            image = Image.fromarray((mask == 0).astype(np.uint8))  # 0 is white, 1 black
+            image.putpalette([255] * 3 + [0] * 3)
+            image.save(path)
+        assert same_pixels(pixels(import_folder("binary", classes, tmp_path / "mine")), expected)
 
     def test_a_single_class_everywhere_is_no_segmentation(self, classes, tmp_path):
         shutil.rmtree(classes / "nucleus")
@@ -690,6 +738,10 @@ class TestLabelStudio:
             (
                 [{"id": 1, "data": {"image": "z.png"}, "annotations": [{"result": []}]}],
                 "no brush and no polygon",
+            ),
+            (
+                [{"id": 1, "data": {"image": "z.png"}, "annotations": [{"result": []}]}] * 2,
+                "two tasks 1: import each project's export alone",
             ),
         ],
     )
