@@ -594,7 +594,7 @@ class TestBinary:
             (lambda f: [shutil.rmtree(f / c) for c in ("cell", "nucleus")], "has 0 labels"),
             (
                 lambda f: Image.new("L", (4, 3)).save(f / "cell" / "b.jpg"),
-                r"b\.jpg is no mask .* PNG",
+                r"b\.jpg is no mask .*PNG",
             ),
         ],
     )
