@@ -156,7 +156,7 @@ def _judge(facts: MaskFacts, listed: np.ndarray, numbers: np.ndarray, folder: Ow
 
     # Between two classes the nearest is right; among more, one may lie between two others. And a
     # patch far from both is a class of its own, which nobody has listed.
-    patch = None if facts.kind in (WHITE, OUTLINES) else _patch_between(listed, known, folder)
+    patch = None if facts.kind == WHITE else _patch_between(listed, known, folder)
     if patch is not None:
         facts.what = f"a patch of about {folder.shown(patch)} is none of the classes"
     elif len(folder.classes) == 2 and _apart(known, folder) >= TOLD_APART:
@@ -200,7 +200,7 @@ def _patch_between(listed: np.ndarray, known: np.ndarray, folder: OwnFolder) -> 
     flat = np.ones(listed.shape, bool)
     for channel in np.moveaxis(points, -1, 0):
         spread = ndimage.maximum_filter(channel, PATCH) - ndimage.minimum_filter(channel, PATCH)
-        flat &= spread < apart / 5
+        flat &= spread < apart / 16
     inside = flat & (away > apart / 4)
     return int(listed[inside][0]) if inside.any() else None
 

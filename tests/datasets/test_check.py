@@ -534,7 +534,7 @@ class TestNoRightMend:
         for name in NAMES:
             _, path = paths(mine, name)
             mask = np.asarray(Image.open(path)) * 255
-            mask[:, 28:] = 128
+            mask[:, 24:] = 128
             Image.fromarray(mask).save(path.with_suffix(".jpg"), quality=90)
             if suffix == ".png":
                 Image.open(path.with_suffix(".jpg")).save(path)
@@ -543,7 +543,8 @@ class TestNoRightMend:
         findings = [f for f in check(mine) if f.is_error]
         assert len(findings) == len(NAMES) and not any(f.repair for f in findings)
         patch = re.compile(r"a patch of about 1[23]\d is none of the classes")
-        assert [f.what for f in findings if not patch.fullmatch(f.what)] == []
+        between = [f.what for f in findings if f.kind in ("masks saved as JPEG", "JPEG grays")]
+        assert len(between) >= 6 and all(map(patch.fullmatch, between))
 
     def test_splits_that_are_written_down(self, mine):
         shutil.copy(paths(mine, NAMES[0])[0], paths(mine, NAMES[7])[0])
