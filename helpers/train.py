@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
     }
     experiment = Experiment(model=dict(options.model), **chosen)
 
-    source = open_data(options.data)
+    source = open_data(options.data, options.channels)
     shown = {"data": source.name, **settings_of(experiment), "training": training}
     if place()[0] == 0:
         print(json.dumps(shown, indent=2), flush=True)
@@ -116,15 +116,18 @@ def processes(name: str) -> Iterator[torch.device]:
         dist.destroy_process_group()
 
 
-def open_data(name: str) -> Source:
+def open_data(name: str, channels: Sequence[int] | None = None) -> Source:
     """The synthetic pets, the Oxford-IIIT Pet dataset, one in its layout, or images of your own."""
+    is_own = name != "synthetic" and (Path(name) / "images").is_dir()
+    if channels and not is_own:
+        raise SystemExit("error: --channels is for images of your own: leave it out")
     if name == "synthetic":
         root = synthetic.synthetic_root(home() / "data")
         synthetic.extract(root)
         return find_dataset(root)
 
-    if (Path(name) / "images").is_dir():
-        return open_folder(name)
+    if is_own:
+        return open_folder(name, channels=channels)
     source = find_dataset(None if name == "pets" else name)
     if name == "pets" and source.is_synthetic:
         raise SystemExit(
@@ -175,6 +178,8 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--name", help="of the run, in its record (default: the last part of --out)")
 
+    text = "of images with more than three, those that are read as RGB, from 0 on (default: none)"
+    group.add_argument("--channels", type=int, nargs=3, metavar="K", help=text)
     final = "score the end result on the official test list, too: for final runs (default: no)"
     group.add_argument("--test", action="store_true", help=final)
     flip = "with --test: score it with test-time augmentation, too (default: no)"

@@ -16,8 +16,11 @@ from helpers.studies.experiments import Experiment
 from helpers.train import main, parser
 from helpers.training import TrainingConfig
 
+import numpy as np
 import pytest
+import tifffile
 import torch
+from PIL import Image
 
 TINY = "--size 32 --model base_channels=4 depth=2 --epochs 2 --device cpu --threads 1".split()
 
@@ -233,6 +236,28 @@ class TestData:
         assert record["dataset"] == "synthetic" and record["pairs"]["test"] == 4
         with pytest.raises(SystemExit, match=r"none/oxford-iiit-pet does not exist"):
             command(data="none")
+
+    def test_images_of_your_own_of_many_channels(self, command, tmp_path):
+        rng = np.random.default_rng(0)
+        for kind in ("images", "masks"):
+            (tmp_path / "mine" / kind).mkdir(parents=True)
+        for k in range(6):
+            image = rng.integers(0, 256, (32, 32, 5), np.uint8)
+            tifffile.imwrite(
+                tmp_path / "mine" / "images" / f"{k}.tif", image, planarconfig="contig"
+            )
+            Image.fromarray(image[..., 0] // 128).save(tmp_path / "mine" / "masks" / f"{k}.png")
+        (tmp_path / "mine" / "classes.csv").write_text("value,name\n0,a\n1,b\n")
+
+        with pytest.raises(SystemExit, match="has 5 channels, and a network here takes three"):
+            command(data="mine")
+        flags = "--epochs 1 --channels 0 2 4".split()
+        assert command(*flags, data="mine")["dataset"] == "mine"
+        assert read_checkpoint("runs/x/best.pt")["channels"] == [0, 2, 4]
+        with pytest.raises(SystemExit, match=r"last\.pt was made with channels"):
+            command(*flags[:-1], "3", data="mine")
+        with pytest.raises(SystemExit, match="--channels is for images of your own: leave it out"):
+            command(*flags)
 
 
 class TestOwnCode:
