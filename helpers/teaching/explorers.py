@@ -494,7 +494,7 @@ def explore_pyramid(
             channels, height, width = level[i].shape
             likeness = _likeness(level[i], height * down.value // 100, width * across.value // 100)
             alike.append(f"{(likeness > 0.5).float().mean():.1%}")
-            titles.append(f"{channels} channels, {height} x {width}")
+            titles.append(f"stride {inputs.shape[-2] // height}: {channels} x {height} x {width}")
             in_gray = likeness[..., None].expand(-1, -1, 3)
             shown = in_gray if show.value == "likeness" else _main_colors(level[i])
             pictures.append(shown.numpy())

@@ -277,7 +277,7 @@ class Patient:
 class Example(Patient):
     """Not on the ward: diagnosed step by step in the notebook."""
 
-    complaint = "Each of its predictions is one color, and the loss is enormous."
+    complaint = "Its predictions are nearly all of one color, and the loss has shot up."
     name = "rate"
     step = "optimizer"
     why = (
@@ -331,7 +331,7 @@ class Patient02(Patient):
 
 
 class Patient03(Patient):
-    complaint = "It trains, but slowly. After the first steps the loss hardly falls any more."
+    complaint = "It trains, but its loss stays far above my colleague's, however long I wait."
     name = "softmax"
     step = "loss"
     why = (
@@ -531,8 +531,8 @@ class Patient11(Patient):
 
 class Patient12(Patient):
     complaint = (
-        "It stays behind a colleague's network that is trained on the same pets. I took out one"
-        " photo and its mask and looked at them: they fit."
+        "I had expected more of it, with these pets. I took out one photo and its mask and looked"
+        " at them: they fit."
     )
     name = "exif"
     step = "open"
