@@ -98,11 +98,11 @@ class RunFolder:
             return
         make_folder(self.folder)
         number = 1
-        while any(self.folder.glob(f"*.{number}.pt")):
+        while any(self.folder.glob(f"*.{number}.*")):
             number += 1
-        for path in (self.folder / "best.pt", self.folder / "last.pt"):
+        for path in [self.folder / name for name in ("best.pt", "last.pt", "record.json")]:
             if path.exists():
-                path.rename(path.with_suffix(f".{number}.pt"))
+                path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
 
     def read_last(self) -> dict | None:
         """The state after the last finished epoch, None if there is none.

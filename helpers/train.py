@@ -18,6 +18,7 @@ training, and the Dice loss, which is no mean over samples. Scores differ as bet
 import argparse
 import inspect
 import json
+import math
 import os
 import re
 import traceback
@@ -65,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(options: argparse.Namespace, device: torch.device) -> None:
     """Train, and write the record."""
+    if not 0 <= options.seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {options.seed}")
+    if not 0 <= options.weight_decay < math.inf:
+        raise ValueError(f"weight_decay must be 0 or above, not {options.weight_decay}")
     training = {field.name: getattr(options, field.name) for field in fields(TrainingConfig)}
     chosen = {
         field.name: getattr(options, field.name)

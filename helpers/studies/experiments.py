@@ -65,6 +65,8 @@ class Experiment:
         for name in ("size", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.scale < math.inf:
+            raise ValueError(f"scale must be 0, for whole images, or above, not {self.scale}")
         if self.samples < 0:
             raise ValueError(f"samples must be 0, for all, or above, not {self.samples}")
 

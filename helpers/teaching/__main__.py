@@ -88,17 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="a folder, empty or new; a file")
     options = parser.parse_args(arguments)
 
-    if options.what == "key":
-        files.make_folder(options.out.parent)
-        with files.atomic(options.out) as partial:
-            partial.write_text(answer_key(), encoding="utf-8")
-        print(f"solutions and quizzes in {options.out}")
-        return
     try:
-        written = write_student_edition(options.out)
-    except FileExistsError as error:
+        if options.what == "key":
+            files.make_folder(options.out.parent)
+            with files.atomic(options.out) as partial:
+                partial.write_text(answer_key(), encoding="utf-8")
+            print(f"solutions and quizzes in {options.out}")
+        else:
+            written = write_student_edition(options.out)
+            print(f"{len(written)} notebooks in {options.out}")
+    except OSError as error:
         parser.error(str(error))
-    print(f"{len(written)} notebooks in {options.out}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import argparse
 import ast
 import csv
 import io
+import math
 import re
 import sys
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,7 @@ def grade(
         if n in saved and result.state not in (RIGHT, ERROR):
             remarks.append(submission.SAVED_RIGHT)
         results[n] = replace(result, remarks=(*result.remarks, *remarks))
-    marks = quiz_marks(_quiz_answers(student), _questions(official))
+    marks = quiz_marks(_quiz_answers(student, place.name[:2]), _questions(official))
     return Report(path.name, place.name[:2], list(results.values()), marks)
 
 
@@ -114,10 +115,16 @@ def _late(steps: list[Step], outcomes: dict[int, Outcome], limits: Limits) -> st
     for k, step in enumerate(steps):
         outcome = outcomes.get(k, Outcome())
         if step.kind == "lesson" and (outcome.fatal or outcome.error == watch.STOPPED):
+            first = step.source.splitlines()[0]
+            if outcome.error.startswith(watch.DIED.partition("(")[0]):
+                return (
+                    f"In a cell of the lesson: {outcome.error} What an earlier answer has left"
+                    f" running, such as a thread, can do so: look at the answers above it ({first})"
+                )
             return (
                 f"A cell of the lesson did not fit into {watch.LESSON * limits.seconds:g} s and"
                 f" {limits.gigabytes:g} GB: grade again with larger --seconds and --memory"
-                f" ({step.source.splitlines()[0]})"
+                f" ({first})"
             )
     return ""
 
@@ -147,10 +154,16 @@ def _plain(text: str) -> str:
     return line if len(line) <= TOO_LONG_A_LINE else line[:TOO_LONG_A_LINE] + " ..."
 
 
-def given(cell_source: str) -> dict[int, str]:
-    """The letters that a student chose, by question, from the cell `quiz("05", "1b 2ac")`."""
+def given(cell_source: str, number: str = "") -> dict[int, str]:
+    """The letters that a student chose, by question, from the cell `quiz("05", "1b 2ac")`.
+
+    number: a quiz of another one does not count.
+    """
     found: dict[int, str] = {}
     for call in _quiz_calls(cell_source):
+        named = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else ""
+        if named and not str(named).startswith(number):
+            continue
         words = [part.value for part in call.args[1:] if isinstance(part, ast.Constant)]
         words += [k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)]
         for text in (word for word in words if isinstance(word, str)):
@@ -178,9 +191,9 @@ def _quiz_calls(source: str) -> list[ast.Call]:
     return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "quiz"]
 
 
-def _quiz_answers(student: NotebookNode) -> dict[int, str]:
-    """What the student chose; of several quiz cells, in the last one that holds answers."""
-    found = [given(cell.source) for cell in student.cells if has(cell, "quiz")]
+def _quiz_answers(student: NotebookNode, number: str) -> dict[int, str]:
+    """What the student chose; of several cells with the quiz, in the last that holds answers."""
+    found = [given(cell.source, number) for cell in student.cells if cell.cell_type == "code"]
     return next((answers for answers in reversed(found) if answers), {})
 
 
@@ -305,23 +318,46 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--junit", type=Path, help="also write this JUnit XML file")
     parser.add_argument(
         "--seconds",
-        type=float,
+        type=_above_0,
         default=60,
         help="time limit of an answer and of a check; the lesson's own cells get ten times as long",
     )
-    parser.add_argument("--memory", type=float, default=4, help="GB for a notebook (Linux)")
+    parser.add_argument("--memory", type=_above_0, default=4, help="GB for a notebook (Linux)")
     parser.add_argument("--notebooks", type=Path, default=SERIES, help="the official ones")
     return parser
+
+
+def _above_0(text: str) -> float:
+    """A number above 0."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError
+    return float(text)
+
+
+def _refuse_bad_places(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Before an hour of grading."""
+    for path in options.paths:
+        if not path.exists():
+            parser.error(f"{path} does not exist")
+    if not any(options.notebooks.glob("*.ipynb")):
+        parser.error(f"--notebooks {options.notebooks} holds no notebook")
+    for path in filter(None, (options.csv, options.junit)):
+        try:
+            files.make_folder(path.parent)
+        except OSError as error:
+            parser.error(f"{path.parent} is no folder to write into ({error.strerror})")
+        if path.is_dir():
+            parser.error(f"{path} is a folder: name a file")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns 0 if each exercise could be graded, however wrong."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    for path in options.paths:
-        if not path.exists():
-            parser.error(f"{path} does not exist")
+    _refuse_bad_places(parser, options)
     outputs = [path for path in (options.csv, options.junit) if path]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     students = submission.by_student(options.paths, but_not=outputs)
     if not students:
         parser.error("there is nothing in " + ", ".join(map(str, options.paths)))
@@ -337,7 +373,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     print(summary(graded))
     if options.csv:
-        _write(options.csv, marks_table(graded).encode())
+        _write(options.csv, marks_table(graded).encode(errors="backslashreplace"))
     if options.junit:
         _write(options.junit, junit(graded))
     results = [row for reports in graded.values() for report in reports for row in report.results]

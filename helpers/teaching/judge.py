@@ -29,6 +29,8 @@ from helpers.teaching import SERIES
 from helpers.teaching.guard import CallWatch, Hook, Seals, copy_of, leave_network, limit_memory
 
 RUNS = 3  # of each check, with other inputs each time
+LONGEST_TEXT = 2000  # an error's text is a student's, and may fill the grader's memory
+MOST_REMARKS = 20
 
 REPLACED = "the check was replaced"
 BY_HEART = "right for one set of inputs and not for another: hard-coded?"
@@ -68,7 +70,7 @@ class Judge:
             if kind == "check":
                 return self._judge(number, source)
             error = self._run(source, silent=False)
-            return {"error": error, "remarks": self._seen()}
+            return {"error": error, "remarks": _short(self._seen())}
         finally:
             self.hook.strict = False
 
@@ -130,7 +132,7 @@ class Judge:
             if not all(right) and getattr(check, "number", "") == number:
                 check.answer = ...
         remarks += self._taken(source)
-        return {"state": states[worst], "text": texts[worst], "remarks": remarks}
+        return {"state": states[worst], "text": texts[worst], "remarks": _short(remarks)}
 
     def _call(self, number: str, source: str, seed: str) -> tuple[str, str]:
         """What the check finds for inputs drawn from a seed."""
@@ -151,7 +153,7 @@ class Judge:
         except BaseException as error:  # SystemExit of an answer, too
             return self.verdict.WRONG, _line(error)
         state, text = self.found.pop(number, (self.verdict.WRONG, "The check found nothing."))
-        return state, str(text)
+        return state, str(text)[:LONGEST_TEXT]
 
     def _seen(self) -> list[str]:
         """Remarks on what was refused or replaced since the last call; the latter is put back."""
@@ -220,9 +222,13 @@ def _line(error: BaseException | None) -> str:
     if error is None:
         return ""
     try:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {str(error)[:LONGEST_TEXT]}"
     except Exception:
         return type(error).__name__
+
+
+def _short(remarks: list[str]) -> list[str]:
+    return [remark[:LONGEST_TEXT] for remark in dict.fromkeys(remarks)][:MOST_REMARKS]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ An exercise is found by its number in the metadata of its cells. Nothing here ru
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,13 +23,18 @@ SAVED_RIGHT = "the saved output says right, the answer is not"
 def by_student(paths: Iterable[Path], but_not: Iterable[Path] = ()) -> dict[str, list[Path]]:
     """The files of each student: of a folder in a given folder, or of loose files with one name.
 
-    Where a student has notebooks, other files do not count.
+    Where a student has notebooks, other files do not count. Two students of one name, in two given
+    folders, are told apart by these.
     """
     left_out = {path.resolve() for path in but_not}
+    paths = list(dict.fromkeys(paths))
+    folders = [path for path in paths if path.is_dir()]
+    inner = Counter(entry.name for path in folders for entry in path.iterdir() if entry.is_dir())
     found: dict[str, list[Path]] = {}
     for path in paths:
         for entry in sorted(path.iterdir()) if path.is_dir() else [path]:
             name = entry.name if entry.is_dir() else entry.stem
+            name = f"{path.name}/{name}" if entry.is_dir() and inner[name] > 1 else name
             inside = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
             above = path if path.is_dir() else path.parent
             files = [f for f in inside if f.is_file() and not _is_hidden(f.relative_to(above))]

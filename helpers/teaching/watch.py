@@ -27,6 +27,7 @@ PASSED_ON = (
 
 STOPPED = "It was stopped at the time limit."
 DIED = "It ended its process ({})."
+LONGEST_LINE, MOST_LINES = 2**20, 16  # what an answer writes must not fill the grader's memory
 NO_ALLOCATION = ("MemoryError", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
 
@@ -110,7 +111,7 @@ class Process:
             env=places,
             start_new_session=not WINDOWS,
         )
-        self.lines: queue.Queue[bytes] = queue.Queue()
+        self.lines: queue.Queue[bytes] = queue.Queue(MOST_LINES)
         threading.Thread(target=self._read, daemon=True).start()
         self._send({"token": self.token, **order})
 
@@ -187,7 +188,7 @@ class Process:
         """Move its lines to a queue; an empty one says that it has ended."""
         assert self.process.stdout
         try:
-            for line in self.process.stdout:
+            while line := self.process.stdout.readline(LONGEST_LINE):
                 self.lines.put(line)
         except ValueError:
             pass  # closed meanwhile

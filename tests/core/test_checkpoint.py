@@ -187,16 +187,19 @@ class TestRunFolder:
         folder = RunFolder(tmp_path / "run", {})
         for content in ("first", "second", "third"):
             folder.start()
-            for name in ("best.pt", "last.pt"):
+            for name in ("best.pt", "last.pt", "record.json"):
                 (tmp_path / "run" / name).write_text(f"{content} {name}")
         kept = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
         assert kept == {
             "best.1.pt": "first best.pt",
             "last.1.pt": "first last.pt",
+            "record.1.json": "first record.json",
             "best.2.pt": "second best.pt",
             "last.2.pt": "second last.pt",
+            "record.2.json": "second record.json",
             "best.pt": "third best.pt",
             "last.pt": "third last.pt",
+            "record.json": "third record.json",
         }
 
     def test_the_best_is_written_when_it_is_the_best(self, tmp_path):

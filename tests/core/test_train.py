@@ -313,6 +313,9 @@ class TestErrors:
             ("--weights synthetic", "the weights 'synthetic' do not fit this UNet: they belong"),
             ("--weights imagenet", "for a network that has them: PretrainedUNet"),
             ("--device gpu", "'gpu' was asked for.* there are 'auto', 'cpu',"),
+            ("--seed -1", r"seed must be a whole number from 0 to 2\*\*32 - 1, not -1"),
+            ("--weight-decay nan", "weight_decay must be 0 or above, not nan"),
+            ("--scale inf", "scale must be 0, for whole images, or above, not inf"),
         ],
     )
     def test_are_one_line_that_says_what_to_do(self, command, flags, message):

@@ -1,14 +1,18 @@
 """The grader: twelve submissions, marked in one command, and the parts that it is made of."""
 
 import csv
+import io
 import json
 import os
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from helpers.teaching import grading, submission, watch
+from helpers.teaching.checks import verdict
 from helpers.teaching.checks.verdict import RIGHT, UNANSWERED, WRONG
 from helpers.teaching.grading import Report, Result, given, main, marks_table, quiz_marks
+from helpers.teaching.guard import CallWatch
 from helpers.teaching.quiz import Option, Question
 from helpers.teaching.watch import Limits, Step
 
@@ -329,6 +333,86 @@ def test_whose_files_are_whose(tmp_path):
     assert names == {"ada": ["05.ipynb"], "bob": ["bob.ipynb"], "eve": ["essay.pdf"], "nobody": []}
 
 
+def test_two_students_of_one_name_are_two(tmp_path):
+    for group in ("one", "two"):
+        (tmp_path / group / "ada").mkdir(parents=True)
+        (tmp_path / group / "ada" / "05.ipynb").touch()
+    (tmp_path / "two" / "bob").mkdir()
+    found = submission.by_student([tmp_path / "one", tmp_path / "two"])
+    assert list(found) == ["one/ada", "two/ada", "bob"]
+
+
+def test_names_that_no_terminal_shows_do_not_end_the_class(official, tmp_path, monkeypatch):
+    for name in ("Zoë", os.fsdecode(b"M\xfcller")):  # the latter from an archive made elsewhere
+        try:
+            (tmp_path / "in" / name).mkdir(parents=True)
+        except OSError:  # a file system that takes only UTF-8
+            continue
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    marks = tmp_path / "marks.csv"
+    assert main([str(tmp_path / "in"), "--csv", str(marks), "--notebooks", str(official)]) == 0
+    assert b"Zo\\xeb" in shown.getvalue() and "Zoë" in marks.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--csv .", r"\. is a folder: name a file"),
+        ("--junit afile/x.xml", "afile is no folder to write into"),
+        ("--seconds -1", "argument --seconds: invalid"),
+        ("--memory nan", "argument --memory: invalid"),
+        ("--notebooks in", "in holds no notebook"),
+    ],
+)
+def test_what_could_not_be_kept_is_refused_before_any_work(
+    flags, message, official, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "afile").touch()
+    with pytest.raises(SystemExit):
+        main(["in", "--notebooks", str(official), *flags.split()])
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_long_texts_and_lines_do_not_fill_the_graders_memory():
+    error = Step("answer", "05.1", 'raise ValueError("x" * 30_000_000)')
+    flood = (
+        "import os\n"
+        "for fd in range(3, 10):\n"
+        "    try:\n"
+        "        os.write(fd, b'x' * 2**24)\n"
+        "    except OSError:\n"
+        "        pass"
+    )
+    steps = [error, Step("answer", "05.2", flood), Step("answer", "05.3", "n = 1")]
+    found = watch.run(steps, "7", [], Limits(seconds=10))
+    assert len(found[0].error) < 2100 and found[0].error.startswith("ValueError: xxx")
+    assert watch.LONGEST_LINE * watch.MOST_LINES <= 2**25
+
+
+def test_a_check_whose_helper_was_replaced_is_seen():
+    """Also where it puts itself back before the check ends. An honest answer may be called."""
+    name = str(Path(verdict.__file__).with_name("nb99.py"))
+    names: dict = {}
+    text = "def find(answer):\n    got = answer()\n    compare(got)"
+    exec(compile(text, name, "exec"), names)
+    cell_names = {"names": names}
+    for kind in (
+        "def fake(got): pass",
+        "class Fake:\n    def __call__(self, got): pass\nfake = Fake()",
+    ):
+        source = f"{kind}\ndef answer():\n    names['compare'] = fake"
+        exec(compile(source, "<ipython-input-1>", "exec"), cell_names)
+        for answer, lied in ((cell_names["answer"], True), (lambda: None, False)):
+            names["compare"] = lambda got: None
+            with CallWatch(verdict, {names["find"].__code__}) as calls:
+                names["find"](answer)
+            assert calls.lied == lied
+
+
 @pytest.mark.parametrize(
     ("source", "answers"),
     [
@@ -344,6 +428,16 @@ def test_whose_files_are_whose(tmp_path):
 )
 def test_the_answers_to_a_quiz_are_read_and_not_run(source, answers):
     assert given(source) == answers
+
+
+def test_answers_to_another_quiz_do_not_count_and_any_cell_may_hold_them(official, tmp_path):
+    student = Student(official)
+    student.notebook.cells += [
+        new_code_cell('quiz("05", "1b 2ac")'),
+        new_code_cell('quiz("02", "1a")'),
+    ]
+    student.save(tmp_path / "ada.ipynb")
+    assert grading.grade(tmp_path / "ada.ipynb", notebooks=official).quiz == [1, 1]
 
 
 def test_a_question_counts_if_exactly_the_right_letters_are_chosen():

@@ -49,6 +49,15 @@ def test_the_command_writes_all_and_replaces_none(tmp_path, capsys):
     assert written[0].read_text() == "an answer"
 
 
+@pytest.mark.parametrize("what", ["student", "key"])
+def test_a_place_that_cannot_be_written_is_usage(what, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "x", tmp_path if what == "key" else tmp_path / "file"):
+        with pytest.raises(SystemExit):
+            main([what, "--out", str(out)])
+        assert "error: " in capsys.readouterr().err
+
+
 def test_the_key_has_every_solution_and_every_quiz(tmp_path, capsys):
     main(["key", "--out", str(tmp_path / "key.md")])
     key = (tmp_path / "key.md").read_text(encoding="utf-8")

@@ -839,6 +839,15 @@ WRONG = {
     ],
     "10.4": [
         (
+            "class Yes(int):\n"
+            "    __add__ = lambda self, other: self\n"
+            "    __lt__ = __gt__ = __ne__ = lambda self, other: False\n"
+            "    __eq__ = lambda self, other: True\n"
+            "    __hash__ = int.__hash__\n"
+            "tile_starts = lambda length, tile, overlap: [Yes(0)]",
+            "the rest is missing",
+        ),
+        (
             "tile_starts = lambda length, tile, overlap: list(range(0, length, tile - overlap))",
             "outside",
         ),

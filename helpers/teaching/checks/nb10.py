@@ -130,6 +130,7 @@ def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
         refuse(not isinstance(starts, Sequence), "Return a list of whole numbers.")
         whole = all(isinstance(start, int | np.integer) for start in starts)
         refuse(not whole, "The starts are whole numbers.")
+        starts = [int(start) for start in starts]  # not of a class that says yes to everything
         case = f"length {length}, tile {tile}, overlap {overlap}"
         refuse(list(starts) != sorted(set(starts)), f"In order, and each once, please ({case}).")
         refuse(not starts or starts[0] != 0, f"The first tile begins at 0 ({case}).")
