@@ -214,12 +214,16 @@ def words_of(value):
 def test_shipped_records_are_complete_and_comparable(folder):
     """Runs of one study were made on the same pairs, by committed code, to their last epoch.
 
-    Those on a fraction of the training pairs share it; and no record tells of a machine's folders.
+    Those on a fraction of the training pairs share it, and those on some images of one's own, which
+    a seed chooses ("20 images, random", seed 0), share these. No record tells of the folders of a
+    machine.
     """
     study, pairs = load_records(folder.name), defaultdict(set)
     assert len({(record.get("dataset"), record["edition"]) for record in study}) == 1
     for record in study:
-        pairs[experiment_of(record).get("fraction", 1)].add(record.get("split_hash"))
+        chosen = (record["name"].partition(",")[0], record["seed"]) if "images" in record else ()
+        key = (experiment_of(record).get("fraction", 1), *chosen)
+        pairs[key].add(record.get("split_hash"))
     assert all(len(found) == 1 for found in pairs.values()), pairs
 
     for record in study:
