@@ -49,7 +49,7 @@ def pick_precision(device: torch.device, precision: str = "auto") -> torch.dtype
     """The type that convolutions compute in: torch.bfloat16, torch.float16, or None for float32.
 
     "auto" is bfloat16 on a CUDA GPU that has it, float16 on one that has not, float32 elsewhere: on
-    a CPU, 16 bits pay only where the chip has AMX or AVX512-BF16. Raises ValueError for another
+    a CPU, 16 bits pay only on some chips, with AMX or AVX512-BF16. Raises ValueError for another
     name.
     """
     if precision not in PRECISIONS:
