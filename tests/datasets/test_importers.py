@@ -611,7 +611,16 @@ class TestBinary:
             image = Image.fromarray((mask == 0).astype(np.uint8))  # 0 is white, 1 black
             image.putpalette([255] * 3 + [0] * 3)
             image.save(path)
+        (classes / "cell" / "._b.jpg").write_bytes(b"")  # as macOS leaves them
         assert same_pixels(pixels(import_folder("binary", classes, tmp_path / "mine")), expected)
+
+        # Without black, the numbers count.
+        for path in (classes / "nucleus").iterdir():
+            image = Image.fromarray(1 - np.asarray(Image.open(path)))
+            image.putpalette([9, 9, 9, 200, 0, 0])
+            image.save(path)
+        back = import_folder("binary", classes, tmp_path / "colored")
+        assert same_pixels(pixels(back), expected)
 
     def test_a_single_class_everywhere_is_no_segmentation(self, classes, tmp_path):
         shutil.rmtree(classes / "nucleus")

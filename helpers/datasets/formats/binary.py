@@ -53,10 +53,10 @@ def read(source: Path, images: Path | None) -> Labeled:
     masks: dict[str, list[tuple[int, Path]]] = defaultdict(list)
     for place, name in enumerate(names):
         for path in sorted(folders[name].rglob("*")) if name in folders else ():
+            if path.name.startswith(".") or path.suffix.lower() not in MASKS + OTHERS:
+                continue
             if path.suffix.lower() in OTHERS:
                 raise ValueError(f"{path} is no mask that can be read exactly: save it as PNG")
-            if path.suffix.lower() not in MASKS or path.name.startswith("."):
-                continue
             key = _key(path, folders[name])
             key = key if key in image_of else MASK_SUFFIX.sub("", key)
             if key not in image_of:
@@ -92,10 +92,12 @@ def _draw(masks: list[tuple[int, Path]], height: int, width: int) -> np.ndarray:
 def _as_shown(path: Path, values: np.ndarray) -> np.ndarray:
     """A mask's values (H, W) with black as 0, also where a palette gives black another number."""
     palette = read_palette(path)
-    if palette is not None:
-        shown = palette.max(axis=-1)[values]
-        return shown if shown.any() else values  # a palette that is black all over says nothing
-    return values.max(axis=-1) if values.ndim == 3 else values
+    if palette is None:
+        return values.max(axis=-1) if values.ndim == 3 else values
+    used = np.unique(values)
+    shown = palette.max(axis=-1)
+    # Colors of which none, or more than one, is black say nothing: then the numbers count.
+    return shown[values] if (shown[used] == 0).sum() == 1 else values
 
 
 def write(ours: Ours, out: Path) -> None:

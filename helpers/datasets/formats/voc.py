@@ -53,10 +53,11 @@ def read(source: Path, images: Path | None) -> Labeled:
         )
     masks = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.suffix.lower() != ".png":
+        if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+            continue
+        if path.suffix.lower() != ".png":
             raise ValueError(f"{path} is no PNG, as masks are here: export them again")
-        if path.suffix.lower() == ".png" and not path.name.startswith("."):
-            masks[plain(path.relative_to(folder).with_suffix("").as_posix())] = path
+        masks[plain(path.relative_to(folder).with_suffix("").as_posix())] = path
     listed = _read_lists(source / LISTS) or dict.fromkeys(masks, "")
     splits = {_name_of(name, masks): split for name, split in listed.items()}
     if not splits:
