@@ -359,7 +359,7 @@ def test_names_that_no_terminal_shows_do_not_end_the_class(official, tmp_path, m
     ("flags", "message"),
     [
         ("--csv .", r"\. is a folder: name a file"),
-        ("--junit afile/x.xml", "afile is no folder to write into"),
+        ("--junit one_file/x.xml", "one_file is no folder to write into"),
         ("--seconds -1", "argument --seconds: invalid"),
         ("--memory nan", "argument --memory: invalid"),
         ("--notebooks in", "in holds no notebook"),
@@ -370,7 +370,7 @@ def test_what_could_not_be_kept_is_refused_before_any_work(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
-    (tmp_path / "afile").touch()
+    (tmp_path / "one_file").touch()
     with pytest.raises(SystemExit):
         main(["in", "--notebooks", str(official), *flags.split()])
     assert re.search(message, capsys.readouterr().err)
