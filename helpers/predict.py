@@ -123,9 +123,8 @@ class Run:
         more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
         paths = [*masks, *(self.path(target, suffix) for suffix in more if more[suffix])]
         source = self.sources[target]
-        if not masks or not source.is_file() or not all(path.is_file() for path in paths):
-            return False
-        if not all(path.stat().st_size for path in paths):  # a disk was full elsewhere
+        is_whole = all(path.is_file() and path.stat().st_size for path in paths)
+        if not masks or not source.is_file() or not is_whole:
             return False
         return min(path.stat().st_mtime for path in paths) >= source.stat().st_mtime
 

@@ -18,7 +18,6 @@ training, and the Dice loss, which is no mean over samples. Scores differ as bet
 import argparse
 import inspect
 import json
-import math
 import os
 import re
 import traceback
@@ -66,10 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(options: argparse.Namespace, device: torch.device) -> None:
     """Train, and write the record."""
-    if not 0 <= options.seed < 2**32:
-        raise ValueError(f"seed must be a whole number from 0 to 2**32 - 1, not {options.seed}")
-    if not 0 <= options.weight_decay < math.inf:
-        raise ValueError(f"weight_decay must be 0 or above, not {options.weight_decay}")
     training = {field.name: getattr(options, field.name) for field in fields(TrainingConfig)}
     chosen = {
         field.name: getattr(options, field.name)
@@ -125,7 +120,7 @@ def open_data(name: str, channels: Sequence[int] | None = None) -> Source:
     """The synthetic pets, the Oxford-IIIT Pet dataset, one in its layout, or images of your own."""
     is_own = name != "synthetic" and (Path(name) / "images").is_dir()
     if channels and not is_own:
-        raise SystemExit("error: --channels is for images of your own: leave it out")
+        raise ValueError("--channels is for images of your own: leave it out")
     if name == "synthetic":
         root = synthetic.synthetic_root(home() / "data")
         synthetic.extract(root)

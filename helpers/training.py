@@ -62,6 +62,9 @@ class TrainingConfig:
         for name in ("epochs", "learning_rate", "clip_norm", "encoder_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name in ("weight_decay", "seed"):
+            if not 0 <= getattr(self, name) < 2**32:
+                raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {getattr(self, name)}")
 
 
 @dataclass
@@ -298,10 +301,8 @@ def _epochs(state: TrainingState, epochs: int, show: bool) -> Iterator[None]:
 def _parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
     """The parameters that are trained, with their highest learning rates: the encoder's last."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    rest, encoder = (
-        [p for name, p in named if name.startswith("encoder.") is inside]
-        for inside in (False, True)
-    )
+    encoder = [p for name, p in named if name.startswith("encoder.")]
+    rest = [p for name, p in named if not name.startswith("encoder.")]
     rates = ((rest, config.learning_rate), (encoder, config.learning_rate * config.encoder_rate))
     return [{"params": part, "lr": rate} for part, rate in rates if part]
 
@@ -310,11 +311,10 @@ def _settings(
     model: nn.Module, config: TrainingConfig, steps: int, precision: torch.dtype | None
 ) -> dict:
     """What a run is compared with before it is resumed, as plain values."""
-    # The precision may change in a resumed run, and "auto" would not say what it was.
-    settings = {key: value for key, value in asdict(config).items() if key != "precision"}
     return {
         "model_config": getattr(model, "config", {}),
-        "config": settings,
+        # The precision may change in a resumed run, and "auto" would not say what it was.
+        "config": {key: value for key, value in asdict(config).items() if key != "precision"},
         "steps_per_epoch": steps,
         "device": next(model.parameters()).device.type,
         "precision": str(precision or torch.float32).removeprefix("torch."),

@@ -8,10 +8,10 @@ from pathlib import Path
 from helpers.datasets import masks
 from helpers.datasets.duplicates import find_same
 from helpers.datasets.folder import IGNORE, ImageRow, OwnFolder
+from helpers.datasets.images import is_turned
 from helpers.datasets.masks import MaskFacts
 
 import numpy as np
-from PIL import Image
 
 LEAST_SIDE, MOST_SIDE = 16, 10_000  # pixels
 ALLOW = "if it is meant so, allow this kind (--allow)"
@@ -65,7 +65,7 @@ def of_sizes(images: Images, labels: Masks) -> Iterator[Finding]:
             mend = "a pair has one size: export the mask at its image's"
             if mask.size == image.size[::-1]:
                 what += ": width and height are exchanged"
-                if _is_turned(image):
+                if is_turned(image.path):
                     what += ", as the image is turned by the note of its camera (EXIF)"
                     mend = "turn the mask, too, or write the image anew without that note"
             yield Finding("sizes differ", (mask.path, image.path), what, mend)
@@ -77,13 +77,6 @@ def of_sizes(images: Images, labels: Masks) -> Iterator[Finding]:
 
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]} pixels"
-
-
-def _is_turned(image: ImageFacts) -> bool:
-    if image.path.suffix.lower() in (".tif", ".tiff"):
-        return False
-    with Image.open(image.path) as file:
-        return file.size == image.size  # width and height, of height and width
 
 
 def of_channels(

@@ -124,14 +124,22 @@ def read_palette(path: str | Path) -> np.ndarray | None:
 
 def size_of(path: str | Path) -> tuple[int, int]:
     """Height and width of an image, upright, from its header alone. Raises as `read_image`."""
-    path = Path(path)
+    shape, turned = _as_stored(Path(path))
+    return shape[::-1] if turned else shape
+
+
+def is_turned(path: str | Path) -> bool:
+    """Whether an image is stored on its side, with a note to turn it. Raises as `read_image`."""
+    return _as_stored(Path(path))[1]
+
+
+def _as_stored(path: Path) -> tuple[tuple[int, int], bool]:
+    """Height and width in the file, and whether they change places: orientations by a quarter."""
     if _is_tiff(path):
         with _opened_tiff(path) as page:
-            shape = page.imagelength, page.imagewidth
-            return shape[::-1] if _orientation(page) >= 5 else shape  # turned by a quarter
+            return (page.imagelength, page.imagewidth), _orientation(page) >= 5
     with _opened(path, decode=False) as image:
-        turned = image.getexif().get(ORIENTATION, 1) >= 5
-        return image.size if turned else image.size[::-1]
+        return (image.height, image.width), image.getexif().get(ORIENTATION, 1) >= 5
 
 
 def has_16_bits(path: str | Path) -> bool:

@@ -356,10 +356,11 @@ def _label(axes: Sequence) -> None:
         ax.grid(alpha=0.3)
         ax.legend(frameon=False, fontsize=8)
     top = max(axes[0].get_ylim()[1], 1.3)
-    axes[0].set_ylim(0, top)
     if top > 3:  # one peak would press the rest to the axis
-        axes[0].set(yscale="log", ylim=(0.3, top))
+        axes[0].set_yscale("log")
         axes[0].set_title("Training loss of each step, logarithmic", fontsize=9)
+    else:
+        axes[0].set_ylim(0, top)
 
 
 def _draw_pair(ax: Any, photo: Tensor, picture: np.ndarray) -> None:

@@ -318,27 +318,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--junit", type=Path, help="also write this JUnit XML file")
     parser.add_argument(
         "--seconds",
-        type=_above_0,
+        type=float,
         default=60,
         help="time limit of an answer and of a check; the lesson's own cells get ten times as long",
     )
-    parser.add_argument("--memory", type=_above_0, default=4, help="GB for a notebook (Linux)")
+    parser.add_argument("--memory", type=float, default=4, help="GB for a notebook (Linux)")
     parser.add_argument("--notebooks", type=Path, default=SERIES, help="the official ones")
     return parser
 
 
-def _above_0(text: str) -> float:
-    """A number above 0."""
-    if not 0 < float(text) < math.inf:
-        raise ValueError
-    return float(text)
-
-
-def _refuse_bad_places(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+def _refuse_bad_options(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Before an hour of grading."""
     for path in options.paths:
         if not path.exists():
             parser.error(f"{path} does not exist")
+    for name in ("seconds", "memory"):
+        if not 0 < getattr(options, name) < math.inf:
+            parser.error(f"--{name} must be above 0, not {getattr(options, name)}")
     if not any(options.notebooks.glob("*.ipynb")):
         parser.error(f"--notebooks {options.notebooks} holds no notebook")
     for path in filter(None, (options.csv, options.junit)):
@@ -354,7 +350,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line. Returns 0 if each exercise could be graded, however wrong."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    _refuse_bad_places(parser, options)
+    _refuse_bad_options(parser, options)
     outputs = [path for path in (options.csv, options.junit) if path]
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")

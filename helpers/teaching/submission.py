@@ -34,7 +34,7 @@ def by_student(paths: Iterable[Path], but_not: Iterable[Path] = ()) -> dict[str,
     for path in paths:
         for entry in sorted(path.iterdir()) if path.is_dir() else [path]:
             name = entry.name if entry.is_dir() else entry.stem
-            name = f"{path.name}/{name}" if entry.is_dir() and inner[name] > 1 else name
+            name = entry.as_posix() if entry.is_dir() and inner[name] > 1 else name
             inside = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
             above = path if path.is_dir() else path.parent
             files = [f for f in inside if f.is_file() and not _is_hidden(f.relative_to(above))]

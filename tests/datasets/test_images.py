@@ -6,6 +6,7 @@ import zlib
 from helpers.datasets.images import (
     MAX_PIXELS,
     has_16_bits,
+    is_turned,
     read_image,
     read_mask,
     read_palette,
@@ -209,7 +210,7 @@ def test_tiffs_are_upright_too(tmp_path, orientation):
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(pixels(path), upright) and np.array_equal(read_mask(path), upright)
-    assert size_of(path) == upright.shape[:2]
+    assert size_of(path) == upright.shape[:2] and is_turned(path) == (orientation >= 5)
 
 
 def test_black_is_0_where_0_is_white(tmp_path):

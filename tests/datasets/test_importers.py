@@ -457,6 +457,11 @@ class TestVoc:
             path.write_text(path.read_text().replace("\n", ".jpg\n"))
         assert same_pixels(pixels(import_folder("voc", classic, tmp_path / "files")), whole)
 
+        # What follows another dot is a part of the name.
+        (classic / "ImageSets" / "Segmentation" / "train.txt").write_text("2007_1.again")
+        with pytest.raises(FileNotFoundError, match=r"lists '2007_1\.again', but"):
+            import_folder("voc", classic, tmp_path / "dot")
+
     def test_masks_that_are_no_png(self, classic, tmp_path):
         path = classic / "SegmentationClass" / "2007_1.png"
         path.rename(path.with_suffix(".jpg"))

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import queue
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -333,12 +334,13 @@ def test_whose_files_are_whose(tmp_path):
     assert names == {"ada": ["05.ipynb"], "bob": ["bob.ipynb"], "eve": ["essay.pdf"], "nobody": []}
 
 
-def test_two_students_of_one_name_are_two(tmp_path):
+def test_two_students_of_one_name_are_two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for group in ("one", "two"):
         (tmp_path / group / "ada").mkdir(parents=True)
         (tmp_path / group / "ada" / "05.ipynb").touch()
     (tmp_path / "two" / "bob").mkdir()
-    found = submission.by_student([tmp_path / "one", tmp_path / "two"])
+    found = submission.by_student([Path("one"), Path("two")])
     assert list(found) == ["one/ada", "two/ada", "bob"]
 
 
@@ -360,8 +362,8 @@ def test_names_that_no_terminal_shows_do_not_end_the_class(official, tmp_path, m
     [
         ("--csv .", r"\. is a folder: name a file"),
         ("--junit one_file/x.xml", "one_file is no folder to write into"),
-        ("--seconds -1", "argument --seconds: invalid"),
-        ("--memory nan", "argument --memory: invalid"),
+        ("--seconds -1", "--seconds must be above 0, not -1"),
+        ("--memory nan", "--memory must be above 0, not nan"),
         ("--notebooks in", "in holds no notebook"),
     ],
 )
@@ -377,7 +379,19 @@ def test_what_could_not_be_kept_is_refused_before_any_work(
 
 
 @pytest.mark.slow
-def test_long_texts_and_lines_do_not_fill_the_graders_memory():
+def test_long_texts_and_lines_do_not_fill_the_graders_memory(monkeypatch):
+    lengths, bounds = [], []
+
+    class Watched(queue.Queue):
+        def __init__(self, maxsize):
+            bounds.append(maxsize)
+            super().__init__(maxsize)
+
+        def put(self, line, **options):
+            lengths.append(len(line))
+            super().put(line, **options)
+
+    monkeypatch.setattr(watch.queue, "Queue", Watched)
     error = Step("answer", "05.1", 'raise ValueError("x" * 30_000_000)')
     flood = (
         "import os\n"
@@ -390,7 +404,8 @@ def test_long_texts_and_lines_do_not_fill_the_graders_memory():
     steps = [error, Step("answer", "05.2", flood), Step("answer", "05.3", "n = 1")]
     found = watch.run(steps, "7", [], Limits(seconds=10))
     assert len(found[0].error) < 2100 and found[0].error.startswith("ValueError: xxx")
-    assert watch.LONGEST_LINE * watch.MOST_LINES <= 2**25
+    assert max(lengths) == watch.LONGEST_LINE and set(bounds) == {watch.MOST_LINES}
+    assert found[2].error == "" and not found[2].fatal  # the rest goes on
 
 
 def test_a_check_whose_helper_was_replaced_is_seen():

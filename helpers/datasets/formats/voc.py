@@ -86,8 +86,11 @@ def read(source: Path, images: Path | None) -> Labeled:
 
 def _name_of(listed: str, masks: Container[str]) -> str:
     """A name in a list as the masks have it: some tools write the image's suffix, too."""
-    stem = PurePosixPath(listed).with_suffix("").as_posix() if listed else listed
-    return stem if listed not in masks and stem in masks else listed
+    path = PurePosixPath(listed)
+    if listed in masks or path.suffix.lower() not in SUFFIXES:
+        return listed
+    stem = path.with_suffix("").as_posix()
+    return stem if stem in masks else listed
 
 
 def read_labelmap(path: Path) -> list[Label]:
