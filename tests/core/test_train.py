@@ -314,7 +314,6 @@ class TestErrors:
             ("--weights imagenet", "for a network that has them: PretrainedUNet"),
             ("--device gpu", "'gpu' was asked for.* there are 'auto', 'cpu',"),
             ("--seed -1", r"seed must be from 0 to 2\*\*32 - 1, not -1"),
-            ("--seed 99999999999999999999999", r"seed must be from 0 to 2\*\*32 - 1, not 9999"),
             ("--weight-decay nan", r"weight_decay must be from 0 to 2\*\*32 - 1, not nan"),
             ("--scale inf", "scale must be 0, for whole images, or above, not inf"),
         ],

@@ -458,6 +458,7 @@ class TestVoc:
         assert same_pixels(pixels(import_folder("voc", classic, tmp_path / "files")), whole)
 
         # What follows another dot is a part of the name.
+        (classic / "ImageSets" / "Segmentation" / "trainval.txt").unlink()
         (classic / "ImageSets" / "Segmentation" / "train.txt").write_text("2007_1.again")
         with pytest.raises(FileNotFoundError, match=r"lists '2007_1\.again', but"):
             import_folder("voc", classic, tmp_path / "dot")
