@@ -120,6 +120,7 @@ def run_experiment(
 
     # The network first: a module of your own may add a loss that the configuration names. Its
     # weights are the first numbers drawn after the seed.
+    TrainingConfig(seed=seed)  # refuses what is no seed before it is used
     torch.manual_seed(seed)
     model = build_network(experiment, len(source.class_names))
     config = TrainingConfig(**{"seed": seed} | training | experiment.training)
@@ -180,9 +181,16 @@ def build_network(experiment: Experiment, num_classes: int = 3) -> nn.Module:
     takes = inspect.signature(make)
     options = ({} if num_classes == 3 else {"num_classes": num_classes}) | experiment.model
     try:
-        takes.bind(**options)
+        given = takes.bind(**options).arguments
     except TypeError as error:
         raise ValueError(f"{experiment.network}: {error}; it takes {takes}") from error
+
+    # "false", a word, would count as True and change nothing without a sound.
+    for name, value in given.items():
+        default = takes.parameters[name].default
+        if isinstance(default, bool | int) and type(value) is not type(default):
+            kind = "True or False" if isinstance(default, bool) else "a whole number"
+            raise ValueError(f"{experiment.network}: {name} must be {kind}, not {value!r}")
 
     model = make(**options)
     if not weights:

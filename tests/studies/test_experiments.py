@@ -156,6 +156,21 @@ class TestNetworks:
         ):
             build_network(Experiment(model={"width": 3}))
 
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"skips": "false"}, "skips must be True or False, not 'false'"),
+            ({"skips": 0}, "skips must be True or False, not 0"),
+            ({"base_channels": "wide"}, "base_channels must be a whole number, not 'wide'"),
+            ({"depth": [4]}, r"depth must be a whole number, not \[4\]"),
+            ({"base_channels": 2.5}, r"base_channels must be a whole number, not 2\.5"),
+            ({"depth": True}, "depth must be a whole number, not True"),
+        ],
+    )
+    def test_an_option_of_another_type_is_refused(self, options, message):
+        with pytest.raises(ValueError, match=f"^UNet: {message}$"):
+            build_network(Experiment(model=options))
+
 
 class TestSettings:
     """What a record and a checkpoint keep of an experiment."""
