@@ -16,9 +16,13 @@ Record = dict[str, Any]
 OWN_SIZE = "val/own_size/miou"  # what runs of different input sizes are compared by
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation, "0.712 ± 0.004"; of one value, itself."""
-    return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{mean(values):.3f}"
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Mean and sample standard deviation, "0.712 ± 0.004"; of one value, itself.
+
+    form: of a number, such as "+.1%"; a deviation has no sign.
+    """
+    text = f"{mean(values):{form}}"
+    return f"{text} ± {stdev(values):{form.lstrip('+')}}" if len(values) > 1 else text
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -93,19 +97,24 @@ def runs_table(records: Sequence[Record]) -> str:
 def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) -> str:
     """The three best ways of training, in a line each: means over the seeds. Then a baseline.
 
+    mIoU at the input size, IoU of each class there, and mIoU at the images' own size, if known.
+
     baselines: records of predictions without a network; the best of them is shown.
 
     Raises ValueError for runs on different pairs.
     """
     check_comparable([*records, *baselines], "dataset", "split_hash")
     head = ["network", "parameters", "input", "epochs", "**mIoU** (95 % interval)", *CLASS_NAMES]
+    head += ["own size"]
 
     rows = []
     for name, runs in (*_best_first(records)[:3], *_best_first(baselines)[:1]):
         size = millions(runs[0]) if "parameters" in runs[0] else "none"
-        scores = [spread(values(runs, f"test/iou/{c}")) for c in CLASS_NAMES]
+        scores = [f"{mean(values(runs, f'test/iou/{c}')):.3f}" for c in CLASS_NAMES]
         trained = epochs(runs) if "history" in runs[0] else "none"
         row = [name, size, f"{runs[0]['size']} px", trained, with_interval(runs, "test/miou")]
+        there = all("own_size" in run["test"] for run in runs)
+        scores += [f"{mean(values(runs, 'test/own_size/miou')):.3f}" if there else "-"]
         rows.append(row + scores)
     return markdown(head, rows)
 
@@ -230,7 +239,7 @@ def rates_table(records: Sequence[Record]) -> str:
         best = max(scores, key=lambda rate: scores[rate])
         cells = (f"{scores[rate]:.3f}" if rate in scores else "-" for rate in rates)
         marked = [f"**{c}**" if r == best else c for r, c in zip(rates, cells, strict=True)]
-        lines.append([name, epochs(list(row.values())), *marked])
+        lines.append([name, passes(next(iter(row.values()))), *marked])
     return markdown(["network", "epochs", *(f"{rate:g}" for rate in rates)], lines)
 
 
@@ -248,11 +257,8 @@ def own_images_table(records: Sequence[Record]) -> str:
     rows = []
     for name, runs in groups:
         row = [name, str(len(runs)), *(spread(values(runs, f"test/iou/{c}")) for c in classes)]
-        error, of_image = (
-            mean(values(runs, f"count/{key}"))
-            for key in ("relative_error", "absolute_relative_error")
-        )
-        rows.append([*row, f"{error:+.1%}", f"{of_image:.1%}"])
+        errors = {"relative_error": "+.1%", "absolute_relative_error": ".1%"}
+        rows.append([*row, *(spread(values(runs, f"count/{key}"), errors[key]) for key in errors)])
     return markdown([*head, "error of the count", "of an image"], rows)
 
 
@@ -348,6 +354,12 @@ def millions(record: Record) -> str:
 def epochs(records: Sequence[Record]) -> str:
     """Those of one or several runs, such as "5" or "2, 3"."""
     return ", ".join(map(str, sorted({len(r["history"]["seconds"]) for r in records})))
+
+
+def passes(record: Record) -> str:
+    """How often a run saw each of its pairs, which need not be its number of validations."""
+    samples = record["settings"]["experiment"].get("samples") or record["pairs"]["train"]
+    return f"{round(samples * len(record['history']['seconds']) / record['pairs']['train'], 1):g}"
 
 
 def begins_with(record: Record) -> str:

@@ -10,10 +10,10 @@ from helpers.studies.tables import (
     Record,
     by_name,
     check_comparable,
-    epochs,
     markdown,
     millions,
     paired,
+    passes,
     spread,
     values,
 )
@@ -62,13 +62,13 @@ def peers_table(records: Sequence[Record], speeds: Record) -> str:
 
     rows = []
     for name, runs in sorted(groups.items(), key=lambda item: -mean(values(item[1], "test/miou"))):
-        run, goal = runs[0], mean(max(r["history"]["val_miou"]) for r in runs)
+        run = runs[0]
         minutes = minutes_of_an_epoch(run, speeds) * len(run["history"]["seconds"])
         row = [name, millions(run), f"{run['settings']['training']['learning_rate']:g}"]
-        row += [f"{speed_of(run, speeds):.1f}", epochs(runs), f"{minutes:.1f}", str(len(runs))]
+        row += [f"{speed_of(run, speeds):.1f}", passes(run), f"{minutes:.1f}", str(len(runs))]
         row += [spread(values(runs, f"test/{key}")) for key in ("miou", *BY_CLASS)]
         row += found.get(name, ["", ""])
-        until = (minutes_until(of_ours, goal, speeds) for of_ours in ours.values())
+        until = (minutes_until(of_ours, runs, speeds) for of_ours in ours.values())
         rows.append([*row, *(until if name in theirs else [""] * len(ours))])
     return markdown(head, rows)
 
@@ -86,15 +86,23 @@ def is_default(run: Record) -> bool:
     )
 
 
-def minutes_until(runs: Sequence[Record], goal: float, speeds: Record) -> str:
-    """Minutes of training until the validation mIoU first was at least `goal`, mean over runs."""
+def minutes_until(runs: Sequence[Record], others: Sequence[Record], speeds: Record) -> str:
+    """Minutes of training until the validation mIoU was at least the best of another network.
+
+    The mean over the seeds that both have; "-" if there is none. A run is validated now and then
+    only, so it may have had that score before.
+    """
+    goals = {other["seed"]: max(other["history"]["val_miou"]) for other in others}
     reached = []
     for run in runs:
-        ends = [k for k, miou in enumerate(run["history"]["val_miou"], 1) if miou >= goal]
+        if run["seed"] not in goals:
+            continue
+        curve = enumerate(run["history"]["val_miou"], start=1)
+        ends = [k for k, miou in curve if miou >= goals[run["seed"]]]
         if not ends:
             return "not reached"
         reached.append(ends[0] * minutes_of_an_epoch(run, speeds))
-    return f"{mean(reached):.1f} min"
+    return f"{mean(reached):.1f} min" if reached else "-"
 
 
 def speed_table(records: Sequence[Record]) -> str:

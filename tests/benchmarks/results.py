@@ -36,8 +36,8 @@ OWN_IMAGES, DRAWN = "own-images", "drawn cells"  # a study on another dataset
 NO_RECORD = "no record yet"
 ENCODER_BASELINE = "one rate"
 ONE_RUN = (
-    "One run each, which decides little: a difference as small as the seeds' spread\n"
-    'in "What makes it work" can be luck.'
+    "One run each, which decides little: a difference of up to nearly three times the seeds'\n"
+    'spread in "What makes it work", the spread of one run, can be luck.'
 )
 USUAL = TrainingConfig()
 
@@ -120,9 +120,9 @@ def protocol(load: Load) -> str:
   224 px copy, all are JPEGs.
 - **Which weights.** Those of the epoch with the highest validation mIoU, in `eval()` mode, in the
   precision of the training. So a validation score is the best of several, which raises it. And the
-  photographs of the test list are others: there the same weights score more or
-  less{_apart(load)}. So never set a score on the one list beside one on the other. Scores in tables
-  are computed in float32.
+  photographs of the test list are others: there the same weights score
+  otherwise{_apart(load)}. So never set a score on the one list beside one on the other. Scores in
+  tables are computed in float32.
 - **Scores.** mIoU is the mean over the three classes of the IoU from one confusion matrix over
   all pixels of the split. Beside it: the per-image mIoU (the mean of every image's own), the pixel
   accuracy, and the mIoU of pixels at most {BAND_RADIUS} px from an outline: from a change of class
@@ -169,9 +169,9 @@ def _counts(load: Load) -> str:
 
 def _apart(load: Load) -> str:
     """How far runs that were scored on both lists are apart: test minus validation."""
-    runs = [*_there(load, "results"), *_there(load, "little-data")]
+    runs = [run for study in ("results", "little-data", "peers") for run in _there(load, study)]
     gains = [run["test"]["miou"] - run["val"]["miou"] for run in runs]
-    return f" ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""
+    return f" (test minus validation: {min(gains):+.3f} to {max(gains):+.3f})" if gains else ""
 
 
 def _without(load: Load) -> str:
@@ -199,7 +199,8 @@ def results_section(records: list[Record]) -> str:
     return f"""\
 Final runs, scored on the test list. mIoU here is at each network's own input size. "10 minutes" are
 as many whole epochs as fit into 10 minutes of training alone on the machine of "Speed" with two
-threads, validation not counted.
+threads, validation not counted. The minutes in the table are as the runs went, beside others:
+alone, bfloat16 was the faster one there ("Speed").
 
 {runs_table(records)}{head_start(records)}
 
@@ -276,25 +277,42 @@ optimizer and schedule. Each takes the learning rate that was best on validation
 trial (the second table). Minutes are turned into steps, at the speed that each network has in
 training in {speeds[0]["precision"]}, alone and in turn, on {speeds[0]["device"]}: so the runs
 could be made anywhere, in the precision that "Made by" names. All see every pair at least once.
-The best of five validations, one after each fifth of the time, gives the weights; validation
-itself is not counted, nor is the time of weights that ours begins with. Halfway, at a high learning
-rate, a network scores lower than a run of half the length would end with.
+The speeds are medians of rounds that differ by up to a third ("Speed"), and so may the minutes.
+Epochs are passes over all pairs. The best of five validations, one after each fifth of the time,
+gives the weights; so a time until a score was had is an upper bound. Validation itself is not
+counted, nor is the time of weights that ours begins with. Halfway, at a high learning rate, a
+network scores lower than a run of half the length would end with. Differences and times are over
+the seeds that both have.
 
 What is called a reimplementation was written anew from what its repository shows
 ([peers.py](../tests/benchmarks/peers.py) has the links and what differs), and is not trained by
 its authors' recipe: these numbers say how a network fares in our loop, not how good its project
-is. And they favor ours: its width, loss, augmentation and schedule were chosen on these very
-validation pairs ("What was tried"); of the others, only the learning rate was. So few minutes
-favor small networks, and those of SMP and torchvision mostly begin with ImageNet's weights, not
-with random ones: "ours, pretrained" has an advantage here that they were denied.
+is. And they favor ours: the loop is the one that this series made for its own network; for the
+others, only the learning rate was chosen. So few minutes favor fast networks, and those of SMP and
+torchvision mostly begin with ImageNet's weights, not with random ones: "ours, pretrained" has an
+advantage here that they were denied.
 
 {peers_table(records, speeds[0])}{each_seed(records, "test/miou")}{not_run(records)}
 
 ![Validation mIoU against minutes of training, a line for each network](results_peers.png)
 
-Learning rates, validation mIoU:
+Learning rates, validation mIoU.{at_an_end(rates)}
 
 {rates_table(rates)}"""
+
+
+def at_an_end(rates: list[Record]) -> str:
+    """Whose best rate is the lowest or the highest of the list: beyond it may be a better one."""
+    trials: dict[str, dict[float, float]] = {}
+    for record in rates:
+        name, rate = record["name"].rsplit(", ", 1)
+        trials.setdefault(name, {})[float(rate)] = record["val"]["miou"]
+    ends = [
+        name for name, of in trials.items() if max(of, key=of.__getitem__) in (min(of), max(of))
+    ]
+    if not ends:
+        return ""
+    return f" Best at an end of the list, so perhaps better still beyond it: {'; '.join(ends)}."
 
 
 def not_run(records: list[Record]) -> str:
@@ -357,7 +375,7 @@ encoder gets. {ONE_RUN}
 def speed_section(records: list[Record]) -> str:
     return f"""\
 Images per second in training (loading and augmentation included) and in evaluation, each network
-alone on the machine, in turn; medians over several rounds, and the slowest and the fastest round.
+alone on the machine, in turn; medians over the rounds, and the slowest and the fastest one.
 
 {speed_table(records)}"""
 
@@ -370,7 +388,8 @@ too. 20 images of 4 other dishes choose the epoch, whose labels are not counted.
 60 images of 12 dishes that are in neither. "Synthetic" are the weights for synthetic pets;
 ImageNet's are in the encoder of a PretrainedUNet. Where nothing is said, a run begins with the
 former and has the default loss. Nobody has tuned the learning rate. Objects are regions cut at
-necks; the error of the count is the mean over the dishes, "of an image" is without its sign.
+necks; the error of the count is the mean over the dishes, "of an image" is without its sign. Errors
+of seeds can cancel in a mean: look at the ±.
 
 {own_images_table(records)}"""
 
@@ -427,8 +446,9 @@ def provenance(records: Sequence[Record]) -> list[str]:
     """Devices and threads, dates, commits, versions, the split: each once."""
 
     def each(key: str) -> str:
-        return ", ".join(sorted({str(record[key]) for record in records if key in record}))
+        return ", ".join(sorted({str(record[key]) for record in parts if key in record}))
 
+    parts = [p for r in records for p in (r, *r.get("networks", {}).values())]
     dates = sorted(record["date"] for record in records)
     units = sorted({name for record in records for name in record.get("bfloat16", ())})
     versions = {f"{name} {number}" for r in records for name, number in r["versions"].items()}

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from helpers.studies.experiments import Experiment
 from helpers.studies.records import load_records
-from helpers.studies.tables import by_name
+from helpers.studies.tables import by_name, passes
 from helpers.train import parser
 from helpers.training import TrainingConfig
 
@@ -20,9 +20,11 @@ from results import (
     OWN_IMAGES,
     RECORDED,
     SECTIONS,
+    at_an_end,
     each_seed,
     head_start,
     not_run,
+    provenance,
     results_page,
     train_command,
 )
@@ -88,7 +90,34 @@ def test_peers_at_equal_minutes(peers):
     difference = column(table, "difference to ours (95 % interval)")
     assert difference == {"ours": "", PEER: "-0.100"}  # of the seed that both have
     assert column(table, "ours had its validation score after") == {"ours": "", PEER: "3.0 min"}
-    assert minutes_until(by_name(peers)["ours"], 0.71, SPEEDS) == "not reached"
+    assert column(table, "epochs") == {"ours": "4", PEER: "2"}
+
+    # Each seed has its own goal; a seed that one of the two lacks has none.
+    ours, (theirs,) = by_name(peers)["ours"], by_name(peers)[PEER]
+    assert minutes_until(ours, [theirs, theirs | {"seed": 7}], SPEEDS) == "3.0 min"
+    second = stand_in(theirs, PEER, 1, history__val_miou=[0.3, 0.7])
+    assert minutes_until(ours, [theirs, second], SPEEDS) == "3.5 min"
+    better = stand_in(theirs, PEER, history__val_miou=[0.3, 0.71])
+    assert minutes_until(ours, [better, second], SPEEDS) == "not reached"
+    assert minutes_until(ours, [theirs | {"seed": 7}], SPEEDS) == "-"
+
+
+def test_epochs_of_a_table_are_passes_over_the_pairs(peers):
+    """A run of samples has as many "epochs" as validations, whatever their length."""
+    some = stand_in(peers[0], "ours", settings__experiment__samples=1500)
+    assert passes(peers[0]) == "4" and passes(some) == "10"
+    assert passes(stand_in(some, "ours", settings__experiment__samples=500)) == "3.3"
+
+
+def test_a_rate_at_an_end_of_the_list_is_named(trained):
+    def trials(name, *mious):
+        rates = zip(("1e-3", "3e-3", "1e-2"), mious, strict=True)
+        return [run(trained, f"{name}, {rate}", val__miou=miou) for rate, miou in rates]
+
+    low, middle, high = trials("a", 3, 2, 1), trials("b", 1, 3, 2), trials("c", 1, 2, 3)
+    told = "perhaps better still beyond it: a; c."
+    assert at_an_end([*low, *middle, *high]).endswith(told)
+    assert at_an_end(middle) == ""
 
 
 def test_a_speed_is_that_of_the_same_network_at_the_same_size(peers):
@@ -116,6 +145,13 @@ def test_the_curves_of_peers_are_over_minutes(peers):
     ours, theirs = figure.axes[0].lines
     assert list(ours.get_xdata()) == [1, 2, 3, 4] and list(theirs.get_xdata()) == [2, 4]
     assert list(ours.get_ydata()) == pytest.approx([0.2, 0.5, 0.6, 0.7])
+
+
+def test_each_precision_of_a_measurement_is_named():
+    """The machine's own, and that of a network with another one."""
+    networks = {"a": {"precision": "float32"}, "b": {"precision": "bfloat16"}}
+    made = SPEEDS | {"networks": networks, "edition": "2"}
+    assert "precision: bfloat16, float32" in provenance([made])
 
 
 def test_speeds():

@@ -103,7 +103,10 @@ def test_own_images_by_their_number():
     ]
     table = own_images_table(runs)
     assert list(column(table, "seeds").items()) == [("5 images", "2"), ("20 images", "1")]
-    assert cells(table, "5 images")[2:] == ["0.900 ± 0.000", "0.600 ± 0.141", "-10.0%", "20.0%"]
+    assert cells(table, "5 images")[2:] == [
+        *("0.900 ± 0.000", "0.600 ± 0.141"),
+        *("-10.0% ± 28.3%", "20.0% ± 14.1%"),
+    ]
     assert column(table, "error of the count")["20 images"] == "-2.0%"
     with pytest.raises(ValueError, match="must not share a table"):
         own_images_table([*runs, run("x", 5, 0, 0.5, 0.0) | {"dataset": "pets"}])
@@ -130,6 +133,11 @@ def test_final_runs_the_best_first(trained):
     assert list(column(headline, "parameters"))[::3] == ["large", "y"]
     assert cells(headline, "y")[1:3] == ["none", f"{trained['size']} px"]
     assert column(headline, "pet")["y"] == f"{trained['test']['iou']['pet']:.3f}"
+    assert column(headline, "own size")["large"] == f"{trained['test']['own_size']['miou']:.3f}"
+    unknown = stand_in(
+        trained, "z", test={k: trained["test"][k] for k in ("miou", "interval", "iou")}
+    )
+    assert column(headline_table([unknown]), "own size") == {"z": "-"}
 
     own = column(details_table(runs), "mIoU, own size")
     assert list(own) == ["large", "small"]
