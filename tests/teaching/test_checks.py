@@ -215,9 +215,6 @@ ERRORS = {
     "RuntimeError: Trying to backward through the graph a second time": (
         "loss = (torch.ones(1, requires_grad=True) ** 2).sum()\nloss.backward()\nloss.backward()"
     ),
-    "RuntimeError: expected scalar type Long but found Byte": (
-        "nn.functional.cross_entropy(torch.zeros(1, 3, 2, 2), torch.ones(1, 2, 2).byte())"
-    ),
     "RuntimeError: shape '[3, 3]' is invalid for input of size 8": (
         "torch.bincount(torch.tensor([0, 7])).reshape(3, 3)"
     ),
