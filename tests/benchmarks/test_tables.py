@@ -71,6 +71,9 @@ for case in SPEEDS["networks"].values():
     case["rounds"] = {kind: [case[kind] - 1, case[kind] + 2] for kind in ("training", "evaluation")}
 
 
+VALIDATED = {"96": {"plain": 0.1, "flip": 0.2}, "128": {"plain": 0.3, "flip": 0.4}}
+
+
 @pytest.fixture
 def peers(trained):
     """Three runs of ours, one of a peer; four epochs and two."""
@@ -175,6 +178,7 @@ def studies(trained, peers):
     }
     made |= {"ablation": [run(trained, name, s) for name in ("baseline", "64 px") for s in (1, 2)]}
     made |= {"ablation-rates": [run(trained, "64 px, 3e-3")]}
+    made |= {"sizes": [run(trained, "pets") | {"trained_at": 96, "val": VALIDATED}]}
     made |= {"tried": [run(trained, "default")], "encoder": [run(trained, "one rate")]}
     count = {"relative_error": -0.02, "absolute_relative_error": 0.03}
     drawn = stand_in(trained, "5 images, random", dataset=DRAWN) | {"images": 5, "count": count}

@@ -1,0 +1,104 @@
+"""The shipped networks at a larger input than in their training:
+
+    PETS_DATA=... python tests/benchmarks/sizes.py [NAME ...]
+
+NAME is of shipped weights, those for photographs if none is given. The validation mIoU at the
+images' own size, at the size of the training and at larger ones, plain and with test-time
+augmentation; then, at the size that is best there without augmentation, the scores on the test
+list. The record goes to helpers/studies/records/sizes/NAME-0.json.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from helpers.checkpoint import load_model
+from helpers.data import SegmentationDataset, load_splits
+from helpers.datasets.pets import find_dataset
+from helpers.inference import predict_logits
+from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
+from helpers.studies.report import full_report, report_on_test
+from helpers.studies.tables import Record, by_name, look_up, markdown
+
+import torch
+from torch import nn
+
+LARGER = {"pets": (144, 160), "pets-pretrained": (256, 288)}  # divisible by 16, and by 32
+RUNS = {"pets": "default U-Net", "pets-pretrained": "ImageNet encoder"}  # whose seed 0 is shipped
+
+
+def own_size(model: nn.Module, dataset: SegmentationDataset) -> dict[str, float]:
+    """The mIoU at the images' own size, plain and with test-time augmentation."""
+    images = dataset.batch()[0]
+    logits = {
+        name: predict_logits(model, images, flip=name == "flip") for name in ("plain", "flip")
+    }
+    return {name: full_report(part, dataset)["own_size"]["miou"] for name, part in logits.items()}
+
+
+def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
+    """A row for each network and input size; mIoU at the images' own size.
+
+    runs: final runs, which have the test scores at the size of the training.
+    """
+    first = {name: of_name[0] for name, of_name in by_name(runs).items()}
+    rows = []
+    for record in records:
+        tested = {record["size"]: record, record["trained_at"]: first[RUNS[record["name"]]]}
+        for size, of_size in record["val"].items():
+            row = [f"{record['name']}.pt", f"{size} px"]
+            row += [f"{of_size[name]:.3f}" for name in ("plain", "flip")]
+            for part in ("test", "test_flip"):
+                row.append(
+                    "-" if int(size) not in tested else _with_interval(tested[int(size)], part)
+                )
+            rows.append(row)
+    head = ["weights", "input", "validation", "with mirror images"]
+    return markdown([*head, "test (95 % interval)", "with mirror images"], rows)
+
+
+def _with_interval(record: Record, part: str) -> str:
+    scores = look_up(record, f"{part}/own_size")
+    return "{:.3f} ({:.3f} to {:.3f})".format(scores["miou"], *scores["interval"])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", default=[*LARGER], choices=[*LARGER])
+    parser.add_argument("--out", type=Path, metavar="FOLDER", default=RECORDS)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    source = find_dataset()
+
+    for name in options.names:
+        model, about = load_model(name)
+        found = {}
+        for size in (about["size"], *LARGER[name]):
+            found[size] = own_size(model, load_splits(source, size).val)
+            print(f"{name}: {size} px: {found[size]}", flush=True)
+
+        best = max(found, key=lambda size: found[size]["plain"])
+        splits = load_splits(source, best)
+        record = {
+            "name": name,
+            "seed": 0,
+            "dataset": source.name,
+            "pairs": {part: len(pairs) for part, pairs in splits._asdict().items()},
+            "split_hash": split_hash(splits),
+            "size": best,
+            "trained_at": about["size"],
+            **provenance(torch.device("cpu"), None),
+            "val": {str(size): scores for size, scores in found.items()},
+            "test": report_on_test(model, splits),
+            "test_flip": report_on_test(model, splits, flip=True),
+        }
+        path = record_path(name, 0, "sizes", options.out)
+        write_record(record, path)
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
