@@ -222,8 +222,8 @@ what the true masks score that are squashed to the input size and enlarged again
 def sizes_section(records: list[Record], runs: list[Record]) -> str:
     return f"""\
 The shipped weights, with a larger input than in their training: what does it change where nothing
-is trained anew? mIoU at the photographs' own size. The size that was best on validation, without
-mirror images, was scored on the test list. (The test scores at the size of the training are those
+is trained anew? mIoU at the photographs' own size. The input that was best on validation was scored
+on the test list. (The test scores at the size of the training are those
 of the final runs, whose weights were not yet stored in 16 bits.)
 
 {sizes_table(records, runs)}"""

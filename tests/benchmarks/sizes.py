@@ -3,9 +3,9 @@
     PETS_DATA=... python tests/benchmarks/sizes.py [NAME ...]
 
 NAME is of shipped weights, those for photographs if none is given. The validation mIoU at the
-images' own size, at the size of the training and at larger ones, plain and with test-time
-augmentation; then, at the size that is best there without augmentation, the scores on the test
-list. The record goes to helpers/studies/records/sizes/NAME-0.json.
+images' own size, from an input as in training and from larger ones; then, at the size that is best
+there, the scores on the test list, plain and with test-time augmentation. The record goes to
+helpers/studies/records/sizes/NAME-0.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from helpers.data import SegmentationDataset, load_splits
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict_logits
 from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
-from helpers.studies.report import full_report, report_on_test
+from helpers.studies.report import full_report
 from helpers.studies.tables import Record, by_name, look_up, markdown
 
 import torch
@@ -27,13 +27,9 @@ LARGER = {"pets": (144, 160), "pets-pretrained": (256, 288)}  # divisible by 16,
 RUNS = {"pets": "default U-Net", "pets-pretrained": "ImageNet encoder"}  # whose seed 0 is shipped
 
 
-def own_size(model: nn.Module, dataset: SegmentationDataset) -> dict[str, float]:
-    """The mIoU at the images' own size, plain and with test-time augmentation."""
-    images = dataset.batch()[0]
-    logits = {
-        name: predict_logits(model, images, flip=name == "flip") for name in ("plain", "flip")
-    }
-    return {name: full_report(part, dataset)["own_size"]["miou"] for name, part in logits.items()}
+def report(model: nn.Module, dataset: SegmentationDataset, flip: bool = False) -> dict:
+    """All scores; flip: with test-time augmentation, see `predict_logits`."""
+    return full_report(predict_logits(model, dataset.batch()[0], flip=flip), dataset)
 
 
 def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
@@ -45,16 +41,15 @@ def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
     rows = []
     for record in records:
         tested = {record["size"]: record, record["trained_at"]: first[RUNS[record["name"]]]}
-        for size, of_size in record["val"].items():
-            row = [f"{record['name']}.pt", f"{size} px"]
-            row += [f"{of_size[name]:.3f}" for name in ("plain", "flip")]
+        for size, miou in record["val"].items():
+            row = [f"{record['name']}.pt", f"{size} px", f"{miou:.3f}"]
             for part in ("test", "test_flip"):
                 row.append(
                     "-" if int(size) not in tested else _with_interval(tested[int(size)], part)
                 )
             rows.append(row)
-    head = ["weights", "input", "validation", "with mirror images"]
-    return markdown([*head, "test (95 % interval)", "with mirror images"], rows)
+    head = ["weights", "input", "validation", "test (95 % interval)", "test, with mirror images"]
+    return markdown(head, rows)
 
 
 def _with_interval(record: Record, part: str) -> str:
@@ -77,10 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model, about = load_model(name)
         found = {}
         for size in (about["size"], *LARGER[name]):
-            found[size] = own_size(model, load_splits(source, size).val)
+            val = report(model, load_splits(source, size).val)
+            found[size] = val["own_size"]["miou"]
             print(f"{name}: {size} px: {found[size]}", flush=True)
 
-        best = max(found, key=lambda size: found[size]["plain"])
+        best = max(found, key=found.__getitem__)
         splits = load_splits(source, best)
         record = {
             "name": name,
@@ -91,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "size": best,
             "trained_at": about["size"],
             **provenance(torch.device("cpu"), None),
-            "val": {str(size): scores for size, scores in found.items()},
-            "test": report_on_test(model, splits),
-            "test_flip": report_on_test(model, splits, flip=True),
+            "val": {str(size): miou for size, miou in found.items()},
+            "test": report(model, splits.test),
+            "test_flip": report(model, splits.test, flip=True),
         }
         path = record_path(name, 0, "sizes", options.out)
         write_record(record, path)
