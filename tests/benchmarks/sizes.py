@@ -42,12 +42,9 @@ def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
     for record in records:
         tested = {record["size"]: record, record["trained_at"]: first[RUNS[record["name"]]]}
         for size, miou in record["val"].items():
-            row = [f"{record['name']}.pt", f"{size} px", f"{miou:.3f}"]
-            for part in ("test", "test_flip"):
-                row.append(
-                    "-" if int(size) not in tested else _with_interval(tested[int(size)], part)
-                )
-            rows.append(row)
+            run = tested.get(int(size))
+            scores = [_with_interval(run, p) if run else "-" for p in ("test", "test_flip")]
+            rows.append([f"{record['name']}.pt", f"{size} px", f"{miou:.3f}", *scores])
     head = ["weights", "input", "validation", "test (95 % interval)", "test, with mirror images"]
     return markdown(head, rows)
 
