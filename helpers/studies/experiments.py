@@ -188,7 +188,7 @@ def build_network(experiment: Experiment, num_classes: int = 3) -> nn.Module:
     # "false", a word, would count as True and change nothing without a sound.
     for name, value in given.items():
         default = takes.parameters[name].default
-        if isinstance(default, bool | int) and type(value) is not type(default):
+        if isinstance(default, int) and type(value) is not type(default):
             kind = "True or False" if isinstance(default, bool) else "a whole number"
             raise ValueError(f"{experiment.network}: {name} must be {kind}, not {value!r}")
 

@@ -223,7 +223,7 @@ def comparison_table(
 def rates_table(records: Sequence[Record]) -> str:
     """The learning rates that were tried for each network: best validation mIoU, the chosen bold.
 
-    A trial's name is that of its network, a comma, and the rate. Raises ValueError for runs on
+    None is chosen before all were tried. A trial's name is that of its network, a comma, and the rate. Raises ValueError for runs on
     different pairs.
     """
     check_comparable(records, "dataset", "split_hash")
@@ -236,7 +236,8 @@ def rates_table(records: Sequence[Record]) -> str:
     lines = []
     for name, row in rows.items():
         scores = {rate: record["val"]["miou"] for rate, record in row.items()}
-        best = max(scores, key=lambda rate: scores[rate])
+        done = len(scores) == len(rates)  # before that, none is chosen
+        best = max(scores, key=lambda rate: scores[rate]) if done else None
         cells = (f"{scores[rate]:.3f}" if rate in scores else "-" for rate in rates)
         marked = [f"**{c}**" if r == best else c for r, c in zip(rates, cells, strict=True)]
         lines.append([name, passes(next(iter(row.values()))), *marked])

@@ -325,8 +325,11 @@ def at_an_end(rates: list[Record]) -> str:
     for record in rates:
         name, rate = record["name"].rsplit(", ", 1)
         trials.setdefault(name, {})[float(rate)] = record["val"]["miou"]
+    done = max(map(len, trials.values()))
     ends = [
-        name for name, of in trials.items() if max(of, key=of.__getitem__) in (min(of), max(of))
+        name
+        for name, of in trials.items()
+        if len(of) == done > 1 and max(of, key=of.__getitem__) in (min(of), max(of))
     ]
     if not ends:
         return ""

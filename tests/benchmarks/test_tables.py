@@ -121,6 +121,7 @@ def test_a_rate_at_an_end_of_the_list_is_named(trained):
     told = "perhaps better still beyond it: a; c."
     assert at_an_end([*low, *middle, *high]).endswith(told)
     assert at_an_end(middle) == ""
+    assert at_an_end([*middle, *low[:1]]) == ""  # its other trials are yet to come
 
 
 def test_a_speed_is_that_of_the_same_network_at_the_same_size(peers):
