@@ -223,8 +223,8 @@ def comparison_table(
 def rates_table(records: Sequence[Record]) -> str:
     """The learning rates that were tried for each network: best validation mIoU, the chosen bold.
 
-    None is chosen before all were tried. A trial's name is that of its network, a comma, and the rate. Raises ValueError for runs on
-    different pairs.
+    None is chosen before all were tried. A trial's name is that of its network, a comma, and the
+    rate. Raises ValueError for runs on different pairs.
     """
     check_comparable(records, "dataset", "split_hash")
     rows: dict[str, dict[float, Record]] = {}
