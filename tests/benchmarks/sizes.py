@@ -16,20 +16,40 @@ from helpers.checkpoint import load_model
 from helpers.data import SegmentationDataset, load_splits
 from helpers.datasets.pets import find_dataset
 from helpers.inference import predict_logits
+from helpers.metrics import ConfusionMatrix
 from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
-from helpers.studies.report import full_report
 from helpers.studies.tables import Record, by_name, look_up, markdown
 
 import torch
+import torch.nn.functional as F
+from facts import rounded
 from torch import nn
 
 LARGER = {"pets": (144, 160), "pets-pretrained": (256, 288)}  # divisible by 16, and by 32
 RUNS = {"pets": "default U-Net", "pets-pretrained": "ImageNet encoder"}  # whose seed 0 is shipped
 
 
-def report(model: nn.Module, dataset: SegmentationDataset, flip: bool = False) -> dict:
-    """All scores; flip: with test-time augmentation, see `predict_logits`."""
-    return full_report(predict_logits(model, dataset.batch()[0], flip=flip), dataset)
+def own_size(model: nn.Module, dataset: SegmentationDataset, flip: bool = False) -> dict:
+    """mIoU, its interval and IoU of each class, at the images' own size, some images at a time.
+
+    flip: with test-time augmentation, see `predict_logits`.
+    """
+    confusion = ConfusionMatrix(len(dataset.pairs.class_names))
+    reader = dataset.pairs.source.reader(dataset.pairs.split)
+
+    for places in torch.arange(len(dataset)).split(64):
+        logits = predict_logits(model, dataset.batch(places)[0], flip=flip)
+        for row, of_image in zip(dataset.indices[places].tolist(), logits, strict=True):
+            truth = torch.from_numpy(reader[row][1]).long()  # (H, W)
+            enlarged = F.interpolate(of_image[None], truth.shape, mode="bilinear")
+            confusion.update(enlarged.argmax(dim=1), truth[None])
+
+    return {
+        "images": len(dataset),
+        "miou": round(confusion.mean_iou(), 4),
+        "interval": rounded(confusion.bootstrap_miou()),
+        "iou": dict(zip(dataset.pairs.class_names, rounded(confusion.iou().tolist()), strict=True)),
+    }
 
 
 def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
@@ -69,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model, about = load_model(name)
         found = {}
         for size in (about["size"], *LARGER[name]):
-            val = report(model, load_splits(source, size).val)
-            found[size] = val["own_size"]["miou"]
+            found[size] = own_size(model, load_splits(source, size).val)["miou"]
             print(f"{name}: {size} px: {found[size]}", flush=True)
 
         best = max(found, key=found.__getitem__)
@@ -85,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "trained_at": about["size"],
             **provenance(torch.device("cpu"), None),
             "val": {str(size): miou for size, miou in found.items()},
-            "test": report(model, splits.test),
-            "test_flip": report(model, splits.test, flip=True),
+            "test": {"own_size": own_size(model, splits.test)},
+            "test_flip": {"own_size": own_size(model, splits.test, flip=True)},
         }
         path = record_path(name, 0, "sizes", options.out)
         write_record(record, path)

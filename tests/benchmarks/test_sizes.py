@@ -2,22 +2,27 @@
 
 import json
 
+from helpers.checkpoint import load_model
+from helpers.data import load_splits
+from helpers.inference import predict_logits
+from helpers.studies.report import full_report
+
 import pytest
 import sizes
-from sizes import sizes_table
+from sizes import own_size, sizes_table
 from stand_in import stand_in, trained_record
 
 
 def test_the_best_size_on_validation_is_scored_on_the_test_list(tmp_path, drawn, monkeypatch):
     given, asked = {128: 0.5, 144: 0.7, 160: 0.6}, []
 
-    def report(_model, dataset, flip=False):
+    def own_size(_model, dataset, flip=False):
         size = dataset.pairs.images.shape[-1]
         asked.append((len(dataset), size, flip))
-        return {"own_size": {"miou": given[size]}, "mirrored": flip}
+        return {"miou": given[size], "mirrored": flip}
 
     monkeypatch.setattr(sizes, "find_dataset", lambda: drawn)
-    monkeypatch.setattr(sizes, "report", report)
+    monkeypatch.setattr(sizes, "own_size", own_size)
     monkeypatch.setattr(sizes, "LARGER", {"synthetic": (144, 160)})
     sizes.main(["synthetic", "--out", str(tmp_path)])
 
@@ -27,7 +32,19 @@ def test_the_best_size_on_validation_is_scored_on_the_test_list(tmp_path, drawn,
     val, test = record["pairs"]["val"], record["pairs"]["test"]
     assert asked[:3] == [(val, size, False) for size in given]
     assert asked[3:] == [(test, 144, False), (test, 144, True)]
-    assert record["test_flip"]["mirrored"] and not record["test"]["mirrored"]
+    assert record["test_flip"]["own_size"]["mirrored"]
+    assert not record["test"]["own_size"]["mirrored"]
+
+
+def test_scores_are_those_of_a_run(drawn):
+    """The same as in the record of a final run, which has all logits in memory at once."""
+    model, about = load_model("synthetic")
+    test = load_splits(drawn, about["size"]).test
+    for flip in (False, True):
+        logits = predict_logits(model, test.batch()[0], flip=flip)
+        whole = full_report(logits, test)["own_size"]
+        made = own_size(model, test, flip)
+        assert made.pop("images") == 37 and made == {key: whole[key] for key in made}
 
 
 @pytest.fixture(scope="module")
