@@ -223,8 +223,9 @@ def sizes_section(records: list[Record], runs: list[Record]) -> str:
     return f"""\
 The shipped weights, with a larger input than in their training: what does it change where nothing
 is trained anew? mIoU at the photographs' own size. The input that was best on validation was scored
-on the test list. (The test scores at the size of the training are those
-of the final runs, whose weights were not yet stored in 16 bits.)
+on the test list. (The test scores at the size of the training are those of the final runs, whose
+weights were not yet stored in 16 bits. A gain that the choice on validation made, and luck with it,
+need not come back on the test list.)
 
 {sizes_table(records, runs)}"""
 
