@@ -114,7 +114,8 @@ def protocol(load: Load) -> str:
 - **Split.** The official trainval list is split 75:25 by breed, with a fixed seed
   (`helpers.data.load_splits`){_counts(load)}. Every choice (an epoch, a learning rate, a setting)
   is made on validation. The official test list takes part in none. A run of "Final runs", "Little
-  data" and "Peers" is scored on it at its end; shipped weights once more, for the card.
+  data" and "Peers" is scored on it at its end; shipped weights twice more, for the card and at a
+  larger input.
 - **Masks.** Three classes: pet, background, border ("not classified" in the official words, and a
   class of its own here). They are resized with NEAREST_EXACT, which takes the value in the middle
   of each cell.
