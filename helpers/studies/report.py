@@ -139,7 +139,7 @@ def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
     own, band, ceiling, example = (ConfusionMatrix(len(classes)) for _ in range(4))
     small = dataset.pairs.masks[dataset.indices][:, None]
 
-    for i, truth in enumerate(_original_masks(dataset)):
+    for i, truth in enumerate(original_masks(dataset)):
         size = truth.shape[1:]
         enlarged = F.interpolate(logits[i : i + 1], size, mode="bilinear", align_corners=False)
         answer = enlarged.argmax(dim=1)
@@ -161,7 +161,7 @@ def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
     }
 
 
-def _original_masks(dataset: SegmentationDataset) -> Iterator[Tensor]:
+def original_masks(dataset: SegmentationDataset) -> Iterator[Tensor]:
     """The masks at their own size, int64 (1, H, W), in the dataset's order."""
     if dataset.pairs.source is None:
         raise ValueError("a report needs the original trimaps: use pairs from `decode`")

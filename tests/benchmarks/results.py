@@ -47,7 +47,6 @@ def results_page(load: Load) -> str:
     """The whole page. load gives the records of a study, or raises FileNotFoundError."""
     load = of_the_dataset(load)
     shown: dict[tuple[str, ...], str] = {}
-    named: set[str] = set()  # studies whose commands stand further up
     parts = [f"# Results\n\n{OPENING}", f"## The protocol\n\n{protocol(load)}"]
     for section in SECTIONS:
         try:
@@ -59,6 +58,7 @@ def results_page(load: Load) -> str:
             if section.studies in shown:
                 text += f'\n\nThese are the runs of "{shown[section.studies]}".'
             else:
+                named = {study for earlier in shown for study in earlier}  # further up
                 listed = {
                     name: records
                     for name, records in zip(section.studies, studies, strict=True)
@@ -66,7 +66,6 @@ def results_page(load: Load) -> str:
                 }
                 text += f"\n\n{made_by(listed)}"
                 shown[section.studies] = section.title
-                named |= {*listed}
         parts.append(f"## {section.title}\n\n{text}")
     return "\n\n".join(parts) + "\n"
 

@@ -18,6 +18,7 @@ from helpers.datasets.pets import find_dataset
 from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix
 from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
+from helpers.studies.report import original_masks
 from helpers.studies.tables import Record, by_name, look_up, markdown
 
 import torch
@@ -35,14 +36,13 @@ def own_size(model: nn.Module, dataset: SegmentationDataset, flip: bool = False)
     flip: with test-time augmentation, see `predict_logits`.
     """
     confusion = ConfusionMatrix(len(dataset.pairs.class_names))
-    reader = dataset.pairs.source.reader(dataset.pairs.split)
+    truths = original_masks(dataset)
 
     for places in torch.arange(len(dataset)).split(64):
         logits = predict_logits(model, dataset.batch(places)[0], flip=flip)
-        for row, of_image in zip(dataset.indices[places].tolist(), logits, strict=True):
-            truth = torch.from_numpy(reader[row][1]).long()  # (H, W)
-            enlarged = F.interpolate(of_image[None], truth.shape, mode="bilinear")
-            confusion.update(enlarged.argmax(dim=1), truth[None])
+        for of_image, truth in zip(logits, truths, strict=False):  # the truths go on
+            enlarged = F.interpolate(of_image[None], truth.shape[1:], mode="bilinear")
+            confusion.update(enlarged.argmax(dim=1), truth)
 
     return {
         "images": len(dataset),
