@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BAND_RADIUS = 3  # pixels, at the input size and at the images' own
+PART = 256  # images at a time: a test split at 224 px has 184 million pixels, gigabytes at once
 
 
 def report_on_test(model: nn.Module, splits: Splits, flip: bool = False) -> dict:
@@ -27,14 +28,25 @@ def report_on_test(model: nn.Module, splits: Splits, flip: bool = False) -> dict
     temperature = fit_temperature(predict_logits(model, val_images, flip=flip), val_masks)
     del val_images, val_masks  # at 224 px, a gigabyte
 
-    images, masks = splits.test.batch()
-    logits = predict_logits(model, images, flip=flip)
-    plain, scaled = (reliability((logits / t).softmax(dim=1), masks) for t in (1, temperature))
+    parts = torch.arange(len(splits.test)).split(PART)
+    images = (splits.test.batch(places)[0] for places in parts)
+    logits = torch.cat([predict_logits(model, part, flip=flip) for part in images])
+
+    masks = splits.test.pairs.masks[splits.test.indices]
+    plain, scaled = (reliability(_softened(logits, t), masks) for t in (1, temperature))
     return full_report(logits, splits.test) | {
         "calibration_error": round(plain.error(), 4),
         "temperature": round(temperature, 3),
         "calibration_error_scaled": round(scaled.error(), 4),
     }
+
+
+def _softened(logits: Tensor, temperature: float) -> Tensor:
+    """The probabilities at a temperature, in no more memory than they need."""
+    probabilities = torch.empty_like(logits)
+    for part, result in zip(logits.split(PART), probabilities.split(PART), strict=True):
+        torch.softmax(part / temperature, dim=1, out=result)
+    return probabilities
 
 
 def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
@@ -54,9 +66,9 @@ def full_report(logits: Tensor, dataset: SegmentationDataset) -> dict:
             f"logits {tuple(logits.shape)} do not belong to {len(masks)} masks of"
             f" {tuple(masks.shape[-2:])}: predict this dataset's own images, in their order"
         )
-    prediction, classes = logits.argmax(dim=1).byte(), dataset.pairs.class_names
+    prediction, classes = _prediction(logits), dataset.pairs.class_names
     counts = _count(prediction, masks, len(classes))
-    near = masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
+    near = torch.cat([_near(part) for part in masks.split(PART)])
     report = {
         "images": len(masks),
         **_scores(counts, classes),
@@ -76,7 +88,7 @@ def _of_pets(
     logits: Tensor, dataset: SegmentationDataset, masks: Tensor, counts: ConfusionMatrix
 ) -> dict:
     """The scores by species and breed, and by what the border is taken for."""
-    prediction, classes = logits.argmax(dim=1).byte(), dataset.pairs.class_names
+    prediction, classes = _prediction(logits), dataset.pairs.class_names
 
     # Names tell breed and species: Abyssinian_1 is a cat, beagle_1 a dog.
     breeds = np.array([name.rsplit("_", 1)[0] for name in dataset.names])
@@ -100,8 +112,8 @@ def pet_iou(logits: Tensor, masks: Tensor) -> dict[str, float | None]:
     With the border left out, the prediction elsewhere is the likelier of pet and background.
     Shapes: logits (N, 3, H, W), masks (N, H, W).
     """
-    prediction, valid = logits.argmax(dim=1), masks != IGNORE_INDEX
-    pet_or_background = logits[:, :2].argmax(dim=1)
+    prediction, valid = _prediction(logits), masks != IGNORE_INDEX
+    pet_or_background = _prediction(logits[:, :2])
 
     # Class 0 is the pet in each: with the border as pet, as background, or nowhere.
     conventions = {
@@ -144,7 +156,7 @@ def _against_originals(logits: Tensor, dataset: SegmentationDataset) -> dict:
         enlarged = F.interpolate(logits[i : i + 1], size, mode="bilinear", align_corners=False)
         answer = enlarged.argmax(dim=1)
         own.update(answer, truth)
-        band.update(answer, truth.where(boundary_band(truth, BAND_RADIUS), IGNORE_INDEX))
+        band.update(answer, _near(truth))
         ceiling.update(F.interpolate(small[i : i + 1], size, mode="nearest-exact")[0], truth)
 
         # The example project resizes masks bilinearly, which makes up classes along an outline.
@@ -170,10 +182,19 @@ def original_masks(dataset: SegmentationDataset) -> Iterator[Tensor]:
         yield torch.from_numpy(reader[row][1]).long()[None]
 
 
+def _prediction(logits: Tensor) -> Tensor:
+    """The likeliest class of each pixel, uint8 (N, H, W)."""
+    return torch.cat([part.argmax(dim=1).byte() for part in logits.split(PART)])
+
+
+def _near(masks: Tensor) -> Tensor:
+    """The masks, with all pixels ignored that are far from an outline."""
+    return masks.where(boundary_band(masks, BAND_RADIUS), IGNORE_INDEX)
+
+
 def _count(prediction: Tensor, masks: Tensor, num_classes: int) -> ConfusionMatrix:
-    """The counts of a whole split, some images at a time: all at once would take gigabytes."""
     confusion = ConfusionMatrix(num_classes)
-    for part in zip(prediction.split(256), masks.split(256), strict=True):
+    for part in zip(prediction.split(PART), masks.split(PART), strict=True):
         confusion.update(*part)
     return confusion
 
