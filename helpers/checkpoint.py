@@ -42,13 +42,11 @@ def read_checkpoint(path: str | Path) -> dict:
 
     path: a file, or the name of shipped weights.
     """
-    shipped = WEIGHTS / f"{path}.pt"
-    path = shipped if shipped.is_file() else Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: train first (notebook 04), or check the path; the weights that"
-            f" come with the series are {', '.join(sorted(p.stem for p in WEIGHTS.glob('*.pt')))}"
-        )
+    if not (path := find_weights(path)).is_file():
+        told = "does not exist: train first (notebook 04), or check the path"
+        told = "is a folder: name the file in it, best.pt" if path.is_dir() else told
+        names = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.pt")))
+        raise FileNotFoundError(f"{path} {told}; the weights that come with the series are {names}")
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -63,10 +61,17 @@ def read_checkpoint(path: str | Path) -> dict:
         raise ValueError(f"{path} is none of helpers.training: it lacks 'model' and 'model_config'")
     if state.get("format") != FORMAT:
         raise ValueError(
-            f"{path} was written by edition 0.2 of this series: train again (notebook 04); its"
-            " torch.load(path)['model'] still fits UNet(**torch.load(path)['model_config'])"
+            f"{path} was written by another edition of this series: train again, or get that one;"
+            " of 0.2, torch.load(path)['model'] fits UNet(**torch.load(path)['model_config'])"
         )
     return state
+
+
+def find_weights(path: str | Path) -> Path:
+    """A file, or the shipped weights of this name."""
+    shipped = WEIGHTS / f"{path}.pt"
+    # Only a name: joined to a folder, an absolute path stays as it is.
+    return shipped if shipped.parent == WEIGHTS and shipped.is_file() else Path(path)
 
 
 def save_checkpoint(path: Path, state: dict) -> None:

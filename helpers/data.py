@@ -81,7 +81,7 @@ class SegmentationDataset(Dataset):
             pairs = []
             with _augmenting():
                 for place, image, mask in zip(places.tolist(), images, masks, strict=True):
-                    seed_random_numbers(mix(*self._key.tolist(), place))
+                    seed_random_numbers(mix(*self._key.tolist(), place % len(self)))
                     pairs.append(self.augment(tv_tensors.Image(image), tv_tensors.Mask(mask)))
             images, masks = (torch.stack(part) for part in zip(*pairs, strict=True))
 
@@ -125,7 +125,8 @@ def load_splits(
     Raises ValueError for a folder of your own with nothing to train on, or to validate on.
     """
     first, *others = (decode(source, split, size, cache, scale) for split in source.lists)
-    parts = [None] if first.breeds is None else split_indices(first.breeds)
+    images = first.image_breeds  # split these, and not their tiles
+    parts = [None] if images is None else map(first.pairs_of, split_indices(images))
     datasets = [SegmentationDataset(first, rows) for rows in parts]
     datasets[0].augment = augment
     return Splits(*datasets, *map(SegmentationDataset, others))

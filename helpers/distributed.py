@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.metrics import ConfusionMatrix
 
-import numpy as np
+import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -76,8 +76,9 @@ def total(confusion: ConfusionMatrix, loss: float) -> tuple[ConfusionMatrix, flo
     """The counts, and the mean loss of a pixel, over the samples of all processes."""
     counts, losses = zip(*everywhere((confusion, loss)), strict=True)
     if len(counts) > 1:
-        pixels = [int(part.matrix.sum()) for part in counts]
-        loss = float(np.average(losses, weights=pixels))
+        pixels = torch.stack([part.matrix.sum() for part in counts])
+        sums = torch.tensor(losses, dtype=torch.float64) * pixels
+        loss = float(sums[pixels > 0].sum() / pixels.sum())  # where no pixel counts, a mean is NaN
         confusion = ConfusionMatrix(confusion.num_classes, confusion.ignore_index)
         confusion.add(*(part.per_image for part in counts))
     return confusion, loss

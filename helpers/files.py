@@ -43,7 +43,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises OSError that says how to go on where the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.partial")
+    # A name that is as long as can be would be too long with more behind it.
+    partial = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:12]}.partial")
     _sweep(path.parent)
     try:
         yield partial
@@ -69,12 +70,12 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def _sweep(folder: Path) -> None:
     """Delete what processes that were killed have left half-written."""
-    for left in folder.glob(".*.partial"):
+    for left in folder.glob(f".*.{'[0-9a-f]' * 12}.partial"):
         try:
             if time.time() - left.stat().st_mtime > ABANDONED_AFTER:
                 _remove(left)
-        except FileNotFoundError:
-            continue  # another process was faster
+        except OSError:
+            continue  # another process was faster, or it is another user's
 
 
 def _remove(path: Path) -> None:

@@ -99,9 +99,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth < 1 or base_channels < 1:
-            raise ValueError(
-                f"depth {depth} and base_channels {base_channels}: at least 1 is needed"
-            )
+            raise ValueError(f"depth {depth}, base_channels {base_channels}: at least 1 is needed")
         sizes = {"in_channels": in_channels, "num_classes": num_classes, "depth": depth}
         self.config = sizes | {"base_channels": base_channels, "skips": skips, "bilinear": bilinear}
         channels = [base_channels * 2**level for level in range(depth + 1)]

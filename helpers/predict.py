@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from helpers.checkpoint import WEIGHTS, load_model
+from helpers.checkpoint import find_weights, load_model
 from helpers.datasets.images import SUFFIXES, read_image
 from helpers.files import atomic, make_folder
 from helpers.inference import PRECISIONS, memory_format, pick_device, pick_precision, predict_logits
@@ -88,8 +88,7 @@ class Run:
 
     def settings(self) -> dict:
         """What a mask depends on, besides its image."""
-        named = WEIGHTS / f"{self.options.weights}.pt"
-        path = named if named.is_file() else Path(self.options.weights)
+        path = find_weights(self.options.weights)
         return {
             "weights_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "precision": str(self.precision or torch.float32).removeprefix("torch."),

@@ -110,6 +110,7 @@ class TrainingState:
         miou = validation.confusion.mean_iou()
         if np.isnan(miou):
             raise ValueError("no pixel of the validation masks counts: are all of them 255?")
+        _check_finite(validation.loss, f"in the validation of epoch {self.epoch + 1}")
 
         self.epoch += 1
         for key, value in (numbers | {"val_loss": validation.loss, "val_miou": miou}).items():
@@ -133,9 +134,8 @@ class TrainingState:
 
     def load_state_dict(self, saved: dict) -> None:
         """Go on from a saved state, also in another precision: the scaler then starts anew."""
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
+        for name in ("model", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
         if saved["scaler"]:
             self.scaler.load_state_dict(saved["scaler"])
 
@@ -198,8 +198,7 @@ def train_one_epoch(
             after_step(model, loss.detach())
 
     agree(model)
-    loss_here = _mean_loss(torch.stack(losses).cpu(), sizes, state.epoch + 1)
-    return float(np.mean(everywhere(loss_here)))
+    return float(np.mean(everywhere(_mean_loss(torch.stack(losses), sizes, state.epoch + 1))))
 
 
 def fit(
@@ -323,12 +322,15 @@ def _settings(
 
 def _mean_loss(losses: Tensor, sizes: list[int], epoch: int) -> float:
     """The mean of the batches' losses, weighted by their sizes."""
-    if not losses.isfinite().all():
-        step = int(losses.isfinite().int().argmin())
-        where = f"the loss is {losses[step].item()} in epoch {epoch}, step {step}"
-        mend = "try a lower learning_rate, and look for NaN in images and masks ignored whole"
-        raise FloatingPointError(f"{where}: {mend}")
+    for step, loss in enumerate(losses := losses.cpu()):
+        _check_finite(float(loss), f"in epoch {epoch}, step {step}")
     return float(np.average(losses, weights=sizes))
+
+
+def _check_finite(loss: float, where: str) -> None:
+    if not np.isfinite(loss):
+        mend = "try a lower learning_rate, and look for NaN in images and masks ignored whole"
+        raise FloatingPointError(f"the loss is {loss} {where}: {mend}")
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

@@ -17,14 +17,16 @@ Size = int | tuple[int, int]  # in pixels: a square's side, or height and width
 def open_photo(path: str | Path) -> Image.Image:
     """An image from a file as RGB, turned upright as its camera noted (EXIF).
 
-    Raises FileNotFoundError, or ValueError for a file that is no image.
+    Raises FileNotFoundError, or ValueError for a file that is no image, or none of 8 bits.
     """
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":
+                raise ValueError("it has 16 bits or more, which would be cut, not scaled, to 8")
             return ImageOps.exif_transpose(image).convert("RGB")
     except (FileNotFoundError, PermissionError):
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of them
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
 
 
@@ -92,8 +94,7 @@ def denormalize(images: Tensor) -> Tensor:
     return (images * std + mean).clamp(0, 1)
 
 
-def _channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+def _channel_statistics(images: Tensor) -> list[Tensor]:
     """Mean and standard deviation as (3, 1, 1), on the images' device."""
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=images.device)[:, None, None]
-    return mean, std
+    both = (IMAGENET_MEAN, IMAGENET_STD)
+    return [torch.tensor(values, device=images.device)[:, None, None] for values in both]

@@ -127,9 +127,7 @@ def plot_predictions(
     return _finish(figure)
 
 
-def plot_history(
-    history: dict[str, list[float]] | dict[str, dict[str, list[float]]], first: int = 1
-) -> Figure:
+def plot_history(history: dict[str, Any], first: int = 1) -> Figure:
     """Losses and validation mIoU by epoch, from the epoch `first` on.
 
     history: one from `helpers.training.fit`, or several under their names.

@@ -78,6 +78,24 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def image_numbers(self) -> Tensor:
+        """Which image each pair is of, int64 (N,), from 0 on: the tiles of one have its number."""
+        is_tiled = self.scale is not None
+        images = [name.rpartition(" ")[0] if is_tiled else name for name in self.names]
+        numbers = {image: k for k, image in enumerate(dict.fromkeys(images))}
+        return torch.tensor([numbers[image] for image in images], dtype=torch.int64)
+
+    @property
+    def image_breeds(self) -> Tensor | None:
+        """The breed of each image, int64, or None: `breeds` has that of each of its tiles."""
+        first = np.unique(self.image_numbers, return_index=True)[1]
+        return None if self.breeds is None else self.breeds[first]
+
+    def pairs_of(self, images: Tensor) -> Tensor:
+        """The positions of all pairs that are of these images, given by their numbers."""
+        return torch.isin(self.image_numbers, images).nonzero()[:, 0]
+
     def __getstate__(self) -> dict:
         """What is sent to another process: not the arrays, if that process can open their files."""
         left_out = ("images", "masks") if self.arrays else ()

@@ -116,7 +116,8 @@ def read_list(source: PetFolder, split: str) -> tuple[tuple[str, ...], tuple[int
             f"{path} is missing: copy the official list there, or download the dataset again"
         )
 
-    rows = [line.split() for line in path.read_text().splitlines()]
+    text = path.read_text(encoding="utf-8", errors="replace")  # a broken name is no file's
+    rows = [line.split() for line in text.splitlines()]
     bad = [row for row in rows if len(row) != 4 or not all(field.isdigit() for field in row[1:])]
     if bad or not rows:
         what = f"has the line {' '.join(bad[0])!r}" if bad else "is empty"
@@ -165,7 +166,7 @@ class PairReader:
                 f"{path} is missing, but annotations/{self.split}.txt names it: restore the file,"
                 " or delete the line from the list"
             ) from error
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise ValueError(
                 f"{path} cannot be decoded ({error}): copy or download it again"
             ) from error

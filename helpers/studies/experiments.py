@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from helpers.checkpoint import WEIGHTS, read_checkpoint
+from helpers.checkpoint import find_weights, read_checkpoint
 from helpers.data import SegmentationDataset, Splits, describe, load_splits, make_loader, mix
 from helpers.datasets.pairs import Source
 from helpers.distributed import place
@@ -160,12 +160,12 @@ def settings_of(experiment: Experiment) -> dict:
     is elsewhere): a record tells nothing of a machine. The content is told by its SHA-256.
     """
     settings: dict[str, Any] = {"experiment": asdict(experiment)}
-    shipped = WEIGHTS / f"{experiment.weights}.pt"
-    path = shipped if shipped.is_file() else Path(os.path.abspath(experiment.weights))
+    path = find_weights(experiment.weights)
 
     if path.is_file():
         settings["weights_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        if path != shipped:
+        if path == Path(experiment.weights):  # none that come with the series
+            path = Path(os.path.abspath(path))
             here = path.is_relative_to(Path.cwd())
             name = path.relative_to(Path.cwd()).as_posix() if here else path.name
             settings["experiment"]["weights"] = name

@@ -4,7 +4,14 @@ import pickle
 from pathlib import Path
 
 from helpers import files
-from helpers.checkpoint import WEIGHTS, RunFolder, load_model, read_checkpoint, save_checkpoint
+from helpers.checkpoint import (
+    FORMAT,
+    WEIGHTS,
+    RunFolder,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+)
 from helpers.data import load_splits, make_loader
 from helpers.datasets import pets
 from helpers.inference import evaluate
@@ -83,11 +90,12 @@ class TestLoad:
             with pytest.raises(ValueError, match=r"best\.pt does not hold a U-Net"):
                 load_model(path)
 
-    def test_one_of_edition_0_2_says_what_to_do(self, saved):
+    @pytest.mark.parametrize("known", [{}, {"format": FORMAT + 1}])
+    def test_one_of_another_edition_says_what_to_do(self, saved, known):
         path, model = saved
         state = {"model": model.state_dict(), "model_config": model.config, "val_miou": 0.5}
-        torch.save(state, path)  # edition 0.2 wrote no format
-        with pytest.raises(ValueError, match=r"by edition 0\.2 .*: train again \(notebook 04\)"):
+        torch.save(state | known, path)  # edition 0.2 wrote no format
+        with pytest.raises(ValueError, match=r"another edition .*: train again, or get that one"):
             load_model(path)
         state = torch.load(path)  # what the message recommends
         UNet(**state["model_config"]).load_state_dict(state["model"])
@@ -112,6 +120,20 @@ class TestLoad:
             FileNotFoundError, match=rf"none\.pt does not .* are {', '.join(SHIPPED)}"
         ):
             load_model(tmp_path / "none.pt")
+
+    def test_the_folder_of_a_run_is_none(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"is a folder: name the file in it, best\.pt"):
+            load_model(tmp_path)
+
+    def test_a_path_is_no_name(self, saved):
+        """Not even if, with .pt behind it, there is a file."""
+        path, model = saved
+        (path.parent / "best.pt.pt").write_bytes(b"another")
+        for own in (path, str(path)):
+            assert torch.equal(read_checkpoint(own)["model"]["head.weight"], model.head.weight)
+        (path.parent / "last.pt").write_bytes(path.read_bytes())
+        with pytest.raises(FileNotFoundError, match=r"last does not exist"):
+            read_checkpoint(path.parent / "last")
 
 
 def test_a_full_disk_leaves_the_old_checkpoint_and_no_rest(saved, monkeypatch):

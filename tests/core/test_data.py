@@ -146,6 +146,14 @@ class TestSplit:
         assert (len(train), len(val), len(test)) == (28, 9, 37)
         assert splits.train.pairs is splits.val.pairs and splits.train.pairs.split == "trainval"
 
+    def test_all_tiles_of_an_image_are_in_one_split(self, drawn, splits, tmp_path):
+        """The same images are held out as of whole ones."""
+        tiled = load_splits(drawn, 64, cache=tmp_path, scale=0.5)
+        images = [{name.split()[0] for name in part.names} for part in tiled]
+        assert images == [set(part.names) for part in splits]
+        assert len(tiled.val) > len(splits.val)
+        assert sum(map(len, tiled)) == len(tiled.train.pairs) + len(tiled.test.pairs)
+
     def test_only_training_is_augmented(self, splits):
         assert splits.train.augment and splits.val.augment is None and splits.test.augment is None
 
@@ -165,6 +173,12 @@ class TestDataset:
         image, mask = SegmentationDataset(pairs)[5]
         assert torch.equal(image, normalize(pairs.images[5]))
         assert torch.equal(mask, pairs.masks[5].long()) and mask.dtype == torch.int64
+
+    def test_positions_may_count_from_the_end(self, pairs):
+        data = SegmentationDataset(pairs, augment=default_augmentation())
+        assert torch.equal(data[-1][0], data[len(data) - 1][0])
+        with pytest.raises(IndexError):
+            data[len(data)]
 
     def test_positions_may_be_a_list_or_a_tensor(self, pairs):
         for indices in ([3, 0], torch.tensor([3, 0])):

@@ -1,6 +1,7 @@
 """Two processes on the CPU train as one does, started by torchrun as README shows it."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -167,6 +168,13 @@ def test_counts_and_losses_of_all_processes(monkeypatch):
     assert torch.equal(counts.matrix, whole.matrix)
     assert counts.per_image_iou() == pytest.approx(whole.per_image_iou())
     assert loss == pytest.approx(np.average([0.5, 2.0], weights=[2 * 64, 2 * 64]))
+
+    # A process whose images are all ignored has no mean, and is left out of it.
+    nothing = ConfusionMatrix.of(prediction[[4]], truth[[4]])
+    results.append((nothing, math.nan))
+    assert distributed.total(*results[0])[1] == pytest.approx(loss)
+    results[:] = [(nothing, math.nan)] * 2
+    assert math.isnan(distributed.total(*results[0])[1])
 
     monkeypatch.undo()
     assert distributed.total(*results[0]) == results[0]

@@ -1,6 +1,7 @@
 import errno
 import os
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 
 from helpers import files
@@ -62,15 +63,40 @@ class TestAtomic:
 
     def test_what_killed_processes_left_is_swept_and_what_others_write_is_not(self, tmp_path):
         yesterday = time.time() - 25 * 3600
-        for name in (".old.partial", ".young.partial", "kept"):
+        old, young = ".a.txt.0123456789ab.partial", ".a.txt.cdef01234567.partial"
+        theirs = [".Film.partial", ".a.b.partial", "kept"]
+        for name in (old, young, *theirs):
             (tmp_path / name).mkdir()
             (tmp_path / name / "half").write_text("ha")
-        for name in (".old.partial", "kept"):
+        for name in (old, *theirs):
             os.utime(tmp_path / name, (yesterday, yesterday))
 
         with atomic(tmp_path / "a.txt") as partial:
             partial.write_text("new")
-        assert names(tmp_path) == [".young.partial", "a.txt", "kept"]
+            assert fnmatch(partial.name, f".a.txt.{'[0-9a-f]' * 12}.partial")
+        assert names(tmp_path) == sorted([young, "a.txt", *theirs])
+
+    def test_what_another_user_left_stops_nothing(self, tmp_path, monkeypatch):
+        left = tmp_path / ".b.txt.0123456789ab.partial"
+        left.write_text("theirs")
+        os.utime(left, (0, 0))
+        remove = files._remove
+
+        def refused(path):
+            if path == left:
+                raise PermissionError(1, "Operation not permitted")
+            remove(path)
+
+        monkeypatch.setattr(files, "_remove", refused)
+        with atomic(tmp_path / "a.txt") as partial:
+            partial.write_text("new")
+        assert names(tmp_path) == [left.name, "a.txt"]
+
+    @pytest.mark.parametrize("name", ["x" * 251 + ".png", "\u732b" * 83 + ".png"])
+    def test_a_name_may_be_as_long_as_names_can_be(self, tmp_path, name):
+        with atomic(tmp_path / name) as partial:
+            partial.write_text("new")
+        assert names(tmp_path) == [name]
 
 
 class TestHome:

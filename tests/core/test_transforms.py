@@ -189,6 +189,22 @@ class TestOpenPhoto:
         with pytest.raises(FileNotFoundError, match="none"):
             open_photo(tmp_path / "none.jpg")
 
+    @pytest.mark.parametrize("numbers", [np.uint16, np.int32, np.float32])
+    def test_more_than_8_bits_are_not_cut_in_silence(self, tmp_path, numbers):
+        path = tmp_path / "deep.tif"
+        Image.fromarray(np.linspace(0, 65535, 64).reshape(8, 8).astype(numbers)).save(path)
+        with pytest.raises(
+            ValueError, match=r"deep\.tif cannot be decoded \(it has 16 bits or more"
+        ):
+            open_photo(path)
+
+    def test_a_file_that_claims_to_be_huge_is_refused(self, tmp_path, monkeypatch):
+        path = tmp_path / "huge.png"
+        Image.new("L", (100, 100)).save(path)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(ValueError, match=r"huge\.png cannot be decoded \(Image size"):
+            open_photo(path)
+
     def test_half_a_photo_is_refused(self, tmp_path):
         path = tmp_path / "half.jpg"
         Image.fromarray(noise(200, 200, 0)).save(path)
