@@ -28,7 +28,7 @@ from helpers.datasets.images import SUFFIXES, read_image
 from helpers.files import atomic, make_folder
 from helpers.inference import PRECISIONS, memory_format, pick_device, pick_precision, predict_logits
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
-from helpers.tiling.prediction import predict_strips
+from helpers.tiling.prediction import input_size, predict_strips
 from helpers.tiling.strips import LARGE, ROWS, enlarge, is_large, open_rows, write_mask
 from helpers.tiling.tiles import Shape
 from helpers.transforms import normalize, resize_image
@@ -36,6 +36,7 @@ from helpers.visualization import overlay
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image, ImageColor
 from torch import Tensor
 from tqdm import tqdm
@@ -76,6 +77,7 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.out = options, options.out
         self.model, self.about = load_model(options.weights)
+        input_size(self.about)  # or an error, before anything is written
         self.device = pick_device(options.device)
         self.precision = pick_precision(self.device, options.precision)
         self.model.to(self.device).to(memory_format=memory_format(self.device))
@@ -117,7 +119,10 @@ class Run:
         return self.about.get("scale") is not None or is_large(self.sources[target])
 
     def is_done(self, target: str) -> bool:
-        """Whether all that is wanted of an image is there, and newer than the image."""
+        """Whether all that is wanted of an image is there, and newer than the image.
+
+        A file that was moved or copied there may keep an older time: when it came counts, too.
+        """
         masks = [path for s in (".png", ".tif") if (path := self.path(target, s)).is_file()]
         more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
         paths = [*masks, *(self.path(target, suffix) for suffix in more if more[suffix])]
@@ -125,7 +130,8 @@ class Run:
         is_whole = all(path.is_file() and path.stat().st_size for path in paths)
         if not masks or not source.is_file() or not is_whole:
             return False
-        return min(path.stat().st_mtime for path in paths) >= source.stat().st_mtime
+        changed = max(source.stat().st_mtime, source.stat().st_ctime)
+        return min(path.stat().st_mtime for path in paths) >= changed
 
     def predict_batch(self, targets: list[str], pool: ThreadPoolExecutor) -> None:
         """Images that are squashed to one size: read, predicted together, written."""
@@ -309,26 +315,30 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
 
     Raises ValueError where a run with others has left masks, or where the file is damaged.
     """
-    path = out / NOTES
-    before = read_notes(path) if path.is_file() else {}
-    if before and before["settings"] != settings:
-        raise ValueError(
-            f"{out} holds masks made with {before['settings']}, not {settings}: use the same again,"
-            " or choose another folder"
-        )
-
-    images = before.get("images", {})
-    for target, source in sources.items():
-        other = images.setdefault(target, str(source.resolve()))
-        if other != str(source.resolve()):
-            raise ValueError(
-                f"{target} in {out} is the mask of {other}, not of {source}: choose another folder"
-            )
-    for folder in {(out / target).parent for target in sources}:
+    for folder in {out, *((out / target).parent for target in sources)}:
         make_folder(folder)
-    with atomic(path) as partial:
-        text = json.dumps({"settings": settings, "images": images}, indent=1)
-        partial.write_text(text, encoding="utf-8")
+
+    # One process after the other: what another one notes meanwhile would be lost.
+    path = out / NOTES
+    with FileLock(out / ".predictions.lock"):
+        before = read_notes(path) if path.is_file() else {}
+        if before and before["settings"] != settings:
+            raise ValueError(
+                f"{out} holds masks made with {before['settings']}, not {settings}: use the same"
+                " again, or choose another folder"
+            )
+
+        images = before.get("images", {})
+        for target, source in sources.items():
+            other = images.setdefault(target, str(source.resolve()))
+            if other != str(source.resolve()):
+                raise ValueError(
+                    f"{target} in {out} is the mask of {other}, not of {source}: choose another"
+                    " folder"
+                )
+        with atomic(path) as partial:
+            text = json.dumps({"settings": settings, "images": images}, indent=1)
+            partial.write_text(text, encoding="utf-8")
     return images
 
 

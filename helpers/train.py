@@ -118,7 +118,9 @@ def processes(name: str) -> Iterator[torch.device]:
 
 def open_data(name: str, channels: Sequence[int] | None = None) -> Source:
     """The synthetic pets, the Oxford-IIIT Pet dataset, one in its layout, or images of your own."""
-    is_own = name != "synthetic" and (Path(name) / "images").is_dir()
+    folder = Path(name)
+    is_own = name != "synthetic" and (folder / "images").is_dir()
+    is_own &= not (folder / "annotations").is_dir()  # one folder too deep in the official layout
     if channels and not is_own:
         raise ValueError("--channels is for images of your own: leave it out")
     if name == "synthetic":
@@ -128,6 +130,12 @@ def open_data(name: str, channels: Sequence[int] | None = None) -> Source:
 
     if is_own:
         return open_folder(name, channels=channels)
+    known = ("images", "annotations", "oxford-iiit-pet")
+    if name != "pets" and not any((folder / part).is_dir() for part in known):
+        raise FileNotFoundError(
+            f"--data {name}: it must hold images/, masks/ and classes.csv, for images of your own,"
+            " or oxford-iiit-pet/, in the official layout"
+        )
     source = find_dataset(None if name == "pets" else name)
     if name == "pets" and source.is_synthetic:
         raise SystemExit(

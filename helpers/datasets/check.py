@@ -27,6 +27,7 @@ from helpers.datasets.folder import (
     SPLITS,
     ImageRow,
     OwnFolder,
+    is_text,
     read_classes,
     read_images,
     read_table,
@@ -195,6 +196,10 @@ def _files(folder: Path, findings: list[Finding]) -> dict[str, Path]:
         if path.suffix.lower() in SUFFIXES:
             if path.stem in found:
                 findings.append(_one_name(path, found[path.stem]))
+            if not is_text(path.name):
+                shown, what = path.parent / repr(path.name), "its name is not in UTF-8"
+                findings.append(Finding("names", (shown,), what, "rename the file"))
+                continue
             found.setdefault(path.stem, path)
         else:
             what = "a folder in this folder" if path.is_dir() else f"only {', '.join(SUFFIXES)} are"

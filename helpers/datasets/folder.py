@@ -322,6 +322,10 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             continue
         if path.stem in found:
             raise ValueError(f"{path} and {found[path.stem].name} have one name: rename one")
+        if not is_text(path.name):
+            raise ValueError(
+                f"{path.parent / repr(path.name)} is no name in UTF-8: rename the file"
+            )
         found[path.stem] = path
     return found
 
@@ -340,8 +344,9 @@ def _without_suffixes(masks: dict[str, Path], images: dict[str, Path]) -> dict[s
 def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list[dict[str, str]]:
     """The rows of a CSV file (comma or semicolon, UTF-8), the columns that it may lack empty.
 
-    Beside the columns, "line" is a row's line in the file. Raises FileNotFoundError or ValueError
-    that says what to write.
+    Beside these columns, and all others that it has, "line" is a row's line in the file.
+
+    Raises FileNotFoundError or ValueError that says what to write.
     """
     columns = [*needed, *others]
     try:
@@ -361,6 +366,7 @@ def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list
         if missing := [column for column in needed if column not in heads]:
             raise ValueError(f"{path} has no column {missing[0]!r}: its first line is {first!r}")
         reader.fieldnames = heads
+        columns = [*columns, *(head for head in dict.fromkeys(heads) if head not in ("", *columns))]
         return [
             {column: (row.get(column) or "").strip() for column in columns}
             | {"line": str(reader.line_num)}
@@ -426,6 +432,11 @@ def _find_levels(
     share = counts.cumsum() / counts.sum()
     low, high = (int(np.searchsorted(share, level)) for level in (0.001, 0.999))
     return low, max(high, low + 1)
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name can be written into a table: on Linux it may be any bytes."""
+    return name.encode(errors="replace").decode() == name
 
 
 def stem_of(name: str, known: Collection[str] = ()) -> str:

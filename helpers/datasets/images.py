@@ -53,8 +53,8 @@ def to_rgb(
         values = choose_channels(path, values, channels)
     elif values.shape[-1] not in (1, 3):
         raise ValueError(
-            f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them,"
-            " open_folder(..., channels=(0, 1, 2))"
+            f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them"
+            " for the training, open_folder(..., channels=(0, 1, 2)), or save it as RGB"
         )
     if values.dtype == np.uint16:
         values = _to_bytes(path, values, levels)
@@ -203,9 +203,7 @@ def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
 
         others = [k for k, axis in enumerate(axes) if axis not in "YX"]
         values = np.moveaxis(values, others[0], -1) if others else values[..., None]
-        has_alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
-        if has_alpha and values.shape[-1] in (2, 4):
-            values = values[..., :-1]
+        values = without_alpha(page, values)
         if as_mask and values.shape[-1] > 1 and page.samplesperpixel < 3:
             raise ValueError(
                 f"{path} has {values.shape[-1]} channels: a mask has one, or colors (each page is a"
@@ -218,6 +216,12 @@ def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
         values = values.swapaxes(0, 1) if orientation >= 5 else values
         values = values[::-1] if orientation in (3, 4, 7, 8) else values
         return values[:, ::-1] if orientation in (2, 3, 6, 7) else values
+
+
+def without_alpha(page: tifffile.TiffPage, values: np.ndarray) -> np.ndarray:
+    """The numbers (H, W, C) of a page, without the channel that says how opaque a pixel is."""
+    has_alpha = any(int(kind) in (1, 2) for kind in page.extrasamples)
+    return values[..., :-1] if has_alpha and values.shape[-1] in (2, 4) else values
 
 
 def _shown(page: tifffile.TiffPage, values: np.ndarray, as_mask: bool) -> np.ndarray:

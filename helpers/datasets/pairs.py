@@ -165,7 +165,7 @@ class TileReader:
         self.places = [
             (i, top, left)
             for i in range(len(reader))
-            for top, left in self._corners(*size_of(reader.paths(i)[0]))
+            for top, left in self._corners(*size_of(reader.paths(i)[1]))  # masks are as read
         ]
         self.names = tuple(f"{reader.names[i]} {top},{left}" for i, top, left in self.places)
         self.strata = reader.strata and [reader.strata[i] for i, *_ in self.places]
@@ -209,8 +209,8 @@ class TileReader:
 def cache_arrays(reader: Reader, size: int, cache: Path) -> Path:
     """The folder in `cache` with the decoded pairs, which is made if it is not there.
 
-    Its name is a key of the names, sizes and times of the files, and of how they are read, not of
-    their place: a dataset or a clone may be moved.
+    Its name is a key of the names, sizes and times of the files, and of how they are read. Their
+    place is no part of it: the pets, or a clone, may be moved. (It is, of a folder of your own.)
 
     Raises FileNotFoundError or ValueError that names a missing or bad file, OSError for a cache
     that cannot be written or a full disk. Nothing is left behind then.
@@ -228,10 +228,17 @@ def open_arrays(folder: Path) -> tuple[Tensor, Tensor]:
     """Images uint8 (N, 3, size, size) and masks uint8 (N, size, size), as memory maps.
 
     Pages are read as they are used, and a write goes to a private copy (mode "c").
+
+    Raises ValueError for files that are not whole, OSError for some that cannot be read.
     """
     paths = [folder / f"{kind}.npy" for kind in ("images", "masks")]
-    is_empty = paths[0].stat().st_size <= HEADER  # nothing that could be mapped
-    images, masks = (np.load(path, mmap_mode=None if is_empty else "c") for path in paths)
+    try:
+        is_empty = paths[0].stat().st_size == HEADER  # nothing that could be mapped
+        images, masks = (np.load(path, mmap_mode=None if is_empty else "c") for path in paths)
+    except (FileNotFoundError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"{folder} is damaged ({error}): delete it, and run this again to decode the pairs anew"
+        ) from error
     return torch.from_numpy(images), torch.from_numpy(masks)
 
 

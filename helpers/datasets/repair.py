@@ -29,13 +29,16 @@ def repair_folder(root: str | Path, findings: Sequence[Finding], out: str | Path
 
     Only findings with a `repair` are. Returns how many there were of each kind.
 
-    Raises FileExistsError for a folder that is there already, ValueError for an images.csv that
-    must be mended first, OSError for a disk that is full.
+    Raises FileExistsError for a folder that is there already, ValueError for an images.csv, or two
+    files of one name, that must be mended first, OSError for a disk that is full.
     """
     check_target(root, out)
     root, out = Path(root).expanduser().resolve(), Path(out).expanduser().absolute()
     left_out = {path for f in findings if f.repair == "leave out" for path in f.files}
     relabel = {f.files[0]: f.relabel for f in findings if f.repair == "relabel"}
+    for path in relabel:
+        if path.suffix != ".png" and (other := path.with_suffix(".png")).is_file():
+            raise ValueError(f"{path} and {other.name} have one name: rename or delete one first")
     joined = [[path.stem for path in f.files] for f in findings if f.repair == "join"]
     folder = OwnFolder(root, root.name, read_classes(root), ()) if relabel else None
 
@@ -68,12 +71,17 @@ def _files(root: Path) -> Iterator[Path]:
 def _write_images(
     root: Path, target: Path, dropped: set[str], joined: Sequence[Sequence[str]]
 ) -> None:
-    """images.csv without the images that are left out, and with those that are one group."""
+    """images.csv without the images that are left out, and with those that are one group.
+
+    All other columns stay.
+    """
     path = root / "images.csv"
     table = read_table(path, ("name",), ("group", "split")) if path.is_file() else []
     known = {path.stem for path in (root / "images").iterdir()}
     named = {stem_of(row["name"], known): row for row in table}
-    split = {name: row["split"] for name, row in named.items()}
+    columns = list(table[0]) if table else ["name", "group", "split"]
+    has_splits = any(row["split"] for row in table)
+    heads = [head for head in columns if head != "line" and (head != "split" or has_splits)]
     group = {name: row["group"] or name for name, row in named.items()}
 
     # Groups that share an image become one, with the name of the first.
@@ -82,10 +90,9 @@ def _write_images(
         first = group.get(names[0], names[0])
         group |= {name: first for name in [*group, *names] if group.get(name, name) in old}
 
-    has_splits = any(split.values())
     with open(target, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", "group", *["split"] * has_splits])
+        writer = csv.DictWriter(file, heads, restval="", extrasaction="ignore")
+        writer.writeheader()
         for name in group:
             if name not in dropped:
-                writer.writerow([name, group[name], *[split.get(name, "")] * has_splits])
+                writer.writerow(named.get(name, {}) | {"name": name, "group": group[name]})

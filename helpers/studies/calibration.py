@@ -23,8 +23,9 @@ class Reliability:
 
     def error(self) -> float:
         """Expected calibration error (ECE): mean |accuracy - confidence|, weighted by pixels."""
-        gap = (self.accuracy - self.confidence).abs().nan_to_num()
-        return float((gap * self.count).sum() / self.count.sum())
+        filled = self.count > 0
+        gap, count = (self.accuracy - self.confidence).abs()[filled], self.count[filled]
+        return float((gap * count).sum() / count.sum())
 
 
 def reliability(probabilities: Tensor, target: Tensor, bins: int = 15) -> Reliability:

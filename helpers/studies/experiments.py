@@ -126,6 +126,8 @@ def run_experiment(
     config = TrainingConfig(**{"seed": seed} | training | experiment.training)
 
     splits, settings = splits_of(experiment, source, limit), settings_of(experiment)
+    if test and not len(splits.test):
+        raise ValueError(f"{source.name} has no pair for test: leave it out, or give it some")
     shown = InTurn(splits.train, experiment.samples) if experiment.samples else splits.train
     first = place()[0] == 0  # of several processes, the one that reports
     history = fit(

@@ -163,7 +163,8 @@ def split_hash(splits: Splits) -> str:
 def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
     """Write folder/study/NAME-SEED.json, a line for each key, whole or not at all.
 
-    Raises ValueError for a run that was stopped before its last epoch: it is no result.
+    Raises ValueError for a run that was stopped before its last epoch: it is no result; and where a
+    record with another name has the file.
     """
     planned = record.get("settings", {}).get("training", {}).get("epochs", 0)
     if (done := len(record.get("history", {}).get("seconds", ()))) < planned:
@@ -173,6 +174,8 @@ def save_record(record: dict, study: str, folder: Path = RECORDS) -> Path:
         )
 
     path = record_path(record["name"], record["seed"], study, folder)
+    if path.is_file() and (other := _read(path)["name"]) != record["name"]:
+        raise ValueError(f"{path} is the record of {other!r}: give {record['name']!r} another name")
     write_record(record, path)
     return path
 
@@ -186,18 +189,26 @@ def write_record(record: dict, path: Path) -> None:
 
 
 def record_path(name: str, seed: int, study: str, folder: Path = RECORDS) -> Path:
-    """Where the record of a run is kept."""
-    return folder / study / f"{re.sub(r'[^0-9A-Za-z]+', '-', name).strip('-')}-{seed}.json"
+    """Where the record of a run is kept: by the letters and digits of its name, and its seed."""
+    words = re.sub(r"[\W_]+", "-", name).strip("-")
+    return folder / study / f"{words}-{seed}.json"
 
 
 def load_records(study: str, folder: Path = RECORDS) -> list[dict]:
     """All records of a study, in the order of their file names.
 
-    Raises FileNotFoundError if there are none.
+    Raises FileNotFoundError if there are none, ValueError for one that is damaged.
     """
     paths = sorted((folder / study).glob("*.json"))
     if not paths:
         raise FileNotFoundError(
             f"{folder / study} holds no records: the scripts in tests/benchmarks/ make them"
         )
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, and make it again") from error

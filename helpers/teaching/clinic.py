@@ -644,6 +644,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--key", action="store_true", help="with the diagnoses at the end")
     options = parser.parse_args(arguments)
 
+    files.make_folder(options.out.parent)
     clinic = Ward(find_dataset(), options.seed)
     text = sheets(clinic, clinic.labels[: options.count], options.key)
     with files.atomic(options.out) as partial:

@@ -24,11 +24,21 @@ def predict_image(
     image: of any size. model, about: from `load_model`. device: None means where the model is.
     """
     if about.get("scale") is None:
-        return predict_photo(image, model, about["size"], device)
+        return predict_photo(image, model, input_size(about), device)
     pixels = np.asarray(image.convert("RGB"))
     shape = (image.height, image.width)
     strips = predict_strips(lambda a, b: pixels[a:b], shape, model, about, device)
     return torch.cat([logits.argmax(dim=0).byte() for logits in strips])
+
+
+def input_size(about: dict) -> int:
+    """That of the training. Raises ValueError for a checkpoint that does not tell it."""
+    if "size" not in about:
+        raise ValueError(
+            "these weights do not tell the size of their images: train with fit(..., about="
+            "describe(train, val)), from helpers.data"
+        )
+    return about["size"]
 
 
 @torch.no_grad()
@@ -53,7 +63,7 @@ def predict_strips(
         precision: see `pick_precision`; None is float32.
         tile: side of a tile in pixels, as many as memory allows if None; never below `size`.
     """
-    size, scale, stride = about["size"], about.get("scale"), 2 ** len(model.ups)
+    size, scale, stride = input_size(about), about.get("scale"), 2 ** len(model.ups)
     small = (size, size)
     if scale is not None:
         small = (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helpers.datasets.images import to_rgb
+from helpers.datasets.images import to_rgb, without_alpha
 from helpers.tiling.tiles import Rows, Shape
 
 import numpy as np
@@ -46,7 +46,8 @@ def open_rows(
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
             _check(path, page)
-            to_rgb(path, np.zeros((1, 1, page.samplesperpixel), page.dtype), levels, channels)
+            pixel = without_alpha(page, np.zeros((1, 1, page.samplesperpixel), page.dtype))
+            to_rgb(path, pixel, levels, channels)
 
             def rows(top: int, bottom: int) -> np.ndarray:
                 try:
@@ -55,7 +56,7 @@ def open_rows(
                     raise ValueError(
                         f"{path} cannot be decoded ({error}): save it again, uncompressed"
                     ) from error
-                return to_rgb(path, values, levels, channels)
+                return to_rgb(path, without_alpha(page, values), levels, channels)
 
             yield rows, _shape(page)
     except tifffile.TiffFileError as error:

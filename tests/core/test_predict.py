@@ -2,15 +2,17 @@
 
 import csv
 import json
+import os
 import time
 from argparse import SUPPRESS
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from helpers import predict
 from helpers.checkpoint import load_model, save_checkpoint
 from helpers.inference import predict_photo
 from helpers.model import UNet
-from helpers.predict import find_images, main, parser
+from helpers.predict import find_images, main, note, parser, read_notes
 from helpers.studies.objects import label_objects
 from helpers.tiling import strips
 from helpers.tiling.prediction import predict_image, predict_strips
@@ -71,8 +73,9 @@ def read(path: str) -> np.ndarray:
 
 
 def written(out: str = "out") -> set[str]:
-    """All files in the folder of masks, hidden ones, too."""
-    return {p.relative_to(out).as_posix() for p in Path(out).rglob("*") if p.is_file()}
+    """All files in the folder of masks, hidden ones, too, but for the lock, which stays."""
+    found = {p.relative_to(out).as_posix() for p in Path(out).rglob("*") if p.is_file()}
+    return found - {".predictions.lock"}
 
 
 def command(*words: str, out: str = "out") -> int:
@@ -229,6 +232,23 @@ class TestGoingOn:
         after = {k: Path(f"out/{k}.png").stat().st_mtime_ns for k in range(4)}
         assert [k for k in range(4) if before[k] != after[k]] == [1, 2]
 
+    def test_an_image_that_took_the_place_of_one_is_done_again(self, weights):
+        """By a move, which leaves it the time of its last change, years ago."""
+        photo("in/a.png", width=24), photo("b.png", width=40)
+        os.utime("b.png", (1e9, 1e9))
+        assert command(weights(), "in") == 0
+        time.sleep(0.02)
+        os.replace("b.png", "in/a.png")
+        assert command("w.pt", "in") == 0
+        with Image.open("out/a.png") as mask:
+            assert mask.width == 40
+
+    def test_what_several_processes_note_at_once_is_all_kept(self):
+        with ThreadPoolExecutor(8) as pool:
+            for k in range(40):
+                pool.submit(note, Path("out"), {f"{k}": Path(f"in/{k}.png")}, {"tile": None})
+        assert len(read_notes(Path("out/predictions.json"))["images"]) == 40
+
     def test_more_is_wanted_later(self, weights):
         photo("a.png")
         command(weights(), "a.png")
@@ -346,6 +366,21 @@ class TestErrors:
         with pytest.raises(SystemExit, match=f"^error: {message}"):
             main([*words.split(), "--out", "out", *(() if "gpu" in words else ("--device", "cpu"))])
         assert not Path("out").exists()
+
+    def test_weights_that_do_not_tell_their_size_are_refused(self, weights):
+        """From `fit` without `about`."""
+        path = weights()
+        state = {key: value for key, value in torch.load(path).items() if key != "size"}
+        save_checkpoint(Path(path), state)
+        photo("a.png")
+        with pytest.raises(
+            SystemExit, match=r"do not tell the size .*: train with fit\(\.\.\., ab"
+        ):
+            command(path, "a.png")
+        assert not Path("out").exists()
+        model, about = load_model(path)
+        with pytest.raises(ValueError, match="do not tell the size"):
+            predict_image(Image.new("RGB", (9, 9)), model, about)
 
     def test_a_full_disk_is_one_line(self, weights, monkeypatch):
         photo("a.png"), weights()

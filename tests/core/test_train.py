@@ -234,8 +234,10 @@ class TestData:
         monkeypatch.setenv("PETS_DATA", "/not/used")
         record = command("--epochs", "1", data=str(drawn_copy.root))
         assert record["dataset"] == "synthetic" and record["pairs"]["test"] == 4
-        with pytest.raises(SystemExit, match=r"none/oxford-iiit-pet does not exist"):
+        with pytest.raises(SystemExit, match=r"--data none: it must hold images/.* or oxford-iiit"):
             command(data="none")
+        with pytest.raises(SystemExit, match=r"holds oxford-iiit-pet/ \(here, .*\)"):
+            command(data=str(drawn_copy.folder))
 
     def test_images_of_your_own_of_many_channels(self, command, tmp_path):
         rng = np.random.default_rng(0)
@@ -308,7 +310,7 @@ class TestErrors:
             ("--network json:Nope", "no 'Nope' in .*json"),
             ("--augment blur", "no 'blur': there are default, none, and your own"),
             ("--model width=3", r"UNet: got an unexpected .* 'width'; it takes .*base_channels:"),
-            ("--model depth=0", "depth 0 and base_channels 16: at least 1"),
+            ("--model depth=0", "depth 0, base_channels 16: at least 1"),
             ("--weights no.pt", r"no\.pt does not exist: .* are .*synthetic"),
             ("--weights synthetic", "the weights 'synthetic' do not fit this UNet: they belong"),
             ("--weights imagenet", "for a network that has them: PretrainedUNet"),

@@ -655,6 +655,39 @@ def test_colors_are_values_too(mine):
     assert finding.kind == "values in no row of classes.csv" and "#010101 at row" in finding.what
 
 
+def test_a_name_that_is_no_text_is_refused(mine):
+    """From an old archive, on Linux: tables and checkpoints could not name it."""
+    for kind in ("images", "masks"):
+        os.rename(mine / kind / "dish_3.png", os.fsencode(mine / kind) + b"/z\xfcrich.png")
+    assert [(f.kind, f.mend) for f in check(mine)] == [("names", "rename the file")] * 2
+    text = report(check(mine), mine)
+    assert "z\\udcfcrich.png" in text and text.encode()
+    with pytest.raises(ValueError, match=r"z\\udcfcrich\.png' is no name in UTF-8: rename"):
+        open_folder(mine)
+
+
+def test_a_mended_mask_overwrites_no_other(mine, tmp_path):
+    """A second file of its name, which only its owner can choose between."""
+    for name in NAMES:
+        change_mask(mine, name, lambda mask: mask * 255)
+    first = paths(mine, "dish_3")[1]
+    with Image.open(first) as mask:
+        mask.save(first.with_suffix(".bmp"))
+    with pytest.raises(ValueError, match=r"dish_3\.bmp and dish_3\.png have one name: rename or"):
+        repair_folder(mine, check(mine), tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_repaired_list_keeps_all_its_columns(mine, tmp_path):
+    rows = "".join(f"{name},p{k},{20 + k},{k % 2}\n" for k, name in enumerate(NAMES))
+    (mine / "images.csv").write_text("name,Patient,age,group\n" + rows)
+    paths(mine, "dish_0")[0].write_bytes(b"broken")
+    shutil.copy(paths(mine, "dish_1")[0], paths(mine, "dish_2")[0])
+    repair_folder(mine, check(mine), tmp_path / "copy")
+    table = (tmp_path / "copy" / "images.csv").read_text().split()
+    assert table == ["name,group,patient,age", *(f"dish_{k},1,p{k},{20 + k}" for k in range(1, 8))]
+
+
 class TestSameImages:
     def test_a_thousand_others_are_told_apart(self):
         rng = np.random.default_rng(0)

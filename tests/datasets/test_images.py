@@ -119,7 +119,8 @@ class TestChannels:
         assert np.array_equal(found, np.stack([GRAY + 4, GRAY, GRAY], axis=-1))
 
         with pytest.raises(
-            ValueError, match=r"has 5 channels.*choose them, open_folder\(\.\.\., ch"
+            ValueError,
+            match=r"has 5 channels.*choose them for the training, open_folder\(\.\.\., ch",
         ):
             read_image(tmp_path / "a.tif")
         for wrong in ((0, 1, 5), (0, 1), (-1, 0, 1)):

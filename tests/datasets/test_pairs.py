@@ -13,6 +13,7 @@ from helpers.datasets.pets import PairReader, PetFolder
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 
 @pytest.fixture
@@ -100,6 +101,33 @@ def test_a_full_disk_leaves_nothing_and_says_how_to_go_on(drawn_copy, kept, monk
     with pytest.raises(OSError, match=r"the disk is full, .* make room and run") as error:
         cache_arrays(PairReader(drawn_copy, "test"), 32, kept)
     assert error.value.errno == errno.ENOSPC and names(kept) == []
+
+
+@pytest.mark.parametrize("left", [0, 50, 10_000, None])
+def test_arrays_that_are_not_whole_are_named(drawn_copy, kept, left):
+    folder = cache_arrays(PairReader(drawn_copy, "test"), 32, kept)
+    path = folder / "images.npy"
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"{folder} is damaged .*: delete it, and run this again"):
+        open_arrays(folder)
+
+
+def test_tiles_of_an_image_that_is_stored_on_its_side(drawn_copy):
+    """Its mask is drawn on the stored pixels, and no note on how to turn them is followed."""
+    reader = PairReader(drawn_copy, "test")
+    with Image.open(reader.paths(0)[0]) as image:
+        size, exif = image.size, image.getexif()
+        exif[0x0112] = 6
+        image.crop((0, 0, size[0], size[1] // 2)).save(reader.paths(0)[0], exif=exif)
+    with Image.open(reader.paths(0)[1]) as mask:
+        mask.crop((0, 0, size[0], size[1] // 2)).save(reader.paths(0)[1])
+    tiles = pairs.TileReader(PairReader(drawn_copy, "test"), size[1] // 2, 1.0)
+    of_first = [i for i, name in enumerate(tiles.names) if name.startswith(f"{reader.names[0]} ")]
+    assert len(of_first) == -(-size[0] // (size[1] // 2)) > 1
+    assert all((tiles[i][1] != 255).all() for i in of_first)
 
 
 def test_two_at_once_are_as_good_as_one(drawn_copy, kept, monkeypatch):

@@ -1,3 +1,5 @@
+import math
+
 from helpers.studies.calibration import fit_temperature, reliability
 
 import numpy as np
@@ -60,6 +62,11 @@ def test_an_honest_network_lies_on_the_diagonal(logits):
         result.count.sum() == 4 * 32 * 32 and result.count[:2].sum() == 0
     )  # of 3 classes the best has over 1/3
     assert result.accuracy[:2].isnan().all()
+
+
+def test_probabilities_that_are_none_have_no_error_of_0():
+    target = torch.zeros(1, 4, 4, dtype=torch.int64)
+    assert math.isnan(reliability(torch.full((1, 3, 4, 4), math.nan), target).error())
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])

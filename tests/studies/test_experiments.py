@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 from helpers import training
 from helpers.checkpoint import WEIGHTS, read_checkpoint, save_checkpoint
+from helpers.data import SegmentationDataset, load_splits
 from helpers.model import UNet
 from helpers.networks.pretrained import PretrainedUNet
 from helpers.studies import experiments
@@ -95,6 +96,16 @@ def test_the_named_experiments_do_what_they_say(drawn, monkeypatch):
     assert torch.equal(pretrained.head.weight, shipped["head.weight"])
     assert not torch.equal(model.head.weight, pretrained.head.weight)
     assert config == seen["no skips"][2]
+
+
+def test_a_test_without_pairs_is_refused_before_the_training(drawn, monkeypatch):
+    """A folder of your own with two groups has none."""
+    without = load_splits(drawn, 32)
+    without = without._replace(test=SegmentationDataset(without.test.pairs, torch.arange(0)))
+    monkeypatch.setattr(experiments, "splits_of", lambda *_: without)
+    monkeypatch.setattr(experiments, "fit", None)
+    with pytest.raises(ValueError, match="synthetic has no pair for test: leave it out"):
+        run_experiment("tiny", drawn, TINY, test=True)
 
 
 def test_unknown_and_contradictory_experiments_are_refused(drawn):

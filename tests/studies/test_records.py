@@ -53,6 +53,26 @@ def test_a_run_that_was_stopped_is_no_record(splits, tmp_path):
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_no_record_takes_the_place_of_another(splits, tmp_path):
+    first = record_of(splits) | {"name": "no skips"}
+    for name in ("no skips", "\u732b", "\u72d7"):
+        save_record(first | {"name": name}, "study", tmp_path)  # the first one again: it is newer
+        save_record(first | {"name": name}, "study", tmp_path)
+    assert len(load_records("study", tmp_path)) == 3
+    with pytest.raises(
+        ValueError, match=r"no-skips-3\.json is the record of 'no skips': give 'no-s"
+    ):
+        save_record(first | {"name": "no-skips"}, "study", tmp_path)
+    assert {r["name"] for r in load_records("study", tmp_path)} == {"no skips", "\u732b", "\u72d7"}
+
+
+def test_a_damaged_record_is_named(splits, tmp_path):
+    path = save_record(record_of(splits), "study", tmp_path)
+    path.write_text(path.read_text()[:30])
+    with pytest.raises(ValueError, match=rf"{path} is damaged .*: delete it"):
+        load_records("study", tmp_path)
+
+
 def test_an_unwritable_record_leaves_nothing(splits, tmp_path):
     with pytest.raises(TypeError):
         save_record(record_of(splits) | {"bad": object()}, "study", tmp_path)

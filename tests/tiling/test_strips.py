@@ -56,6 +56,17 @@ def test_three_channels_of_many(path):
             pass
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_how_opaque_a_pixel_is_does_not_count(path, count):
+    """As in images that are read whole."""
+    values = np.random.default_rng(3).integers(0, 256, (40, 30, count), dtype=np.uint8)
+    kind = "rgb" if count == 4 else "minisblack"
+    tifffile.imwrite(path, values, photometric=kind, extrasamples=["unassalpha"])
+    with open_rows(path) as (rows, _):
+        assert (rows(3, 9) == np.asarray(read_image(path))[3:9]).all()
+        assert (rows(3, 9) == values[3:9, :, : count - 1]).all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
