@@ -52,7 +52,7 @@ class PretrainedUNet(nn.Module):
         self.config: dict[str, Any] = {"num_classes": num_classes, "channels": list(channels)}
         self.config |= {"encoder": encoder, "frozen": frozen}
         self.encoder = timm.create_model(encoder, features_only=True, pretrained=False)
-        self.encoder.requires_grad_(not frozen)
+        self.encoder.requires_grad_(not frozen).train(not frozen)
 
         # The decoder, from the last features up. Each block wants a skip connection of as many
         # channels as it gives: a 1x1 convolution, called lateral in feature pyramids (Lin et al.

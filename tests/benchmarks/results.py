@@ -280,8 +280,9 @@ many as with all; validation and test are whole: all {records[0]["pairs"]["val"]
 choose the epoch, whatever the number of training pairs. Which pairs are left does not depend on the
 seed, so the spread does not hold that choice. ImageNet's weights are in the encoder of a
 PretrainedUNet; the other rows are of the default U-Net. A run has {epochs(records)} epochs, which
-is short. The learning rate is the usual one for all, and so not tuned: in the trials of "What makes
-it work" it suits synthetic weights, and random ones less. Test mIoU at the input size:
+is short. The learning rate is the usual one, of which ImageNet's encoder has 0.3, and so not tuned:
+in the shorter trials of "What makes it work" it suits synthetic weights, and random ones less. Test
+mIoU at the input size:
 
 {little_data_table(records)}
 

@@ -584,6 +584,11 @@ WRONG = {
             9: "return class_iou(sum(scores)).sum()"}""",
             "not the mIoU",
         ),
+        (
+            """repair = {2: "model.eval(); scores = []", 8: "scores.append(matrix)",
+            9: "return class_iou(sum(scores)).mean()"}""",
+            "One neither there",
+        ),
         ('repair = {1: "def score(model):"}', "TypeError"),
     ],
     "05.4": [
@@ -648,6 +653,7 @@ WRONG = {
         (paired(half="t.ppf(0.975, n) * stdev(d) / n**0.5"), "degrees of freedom"),
         (paired(half="t.ppf(0.95, n - 1) * stdev(d) / n**0.5"), "0.975"),
         (paired(half="stdev(d) / n**0.5"), "its interval is not"),
+        (paired(half="t.ppf(0.975, 4) * stdev(d) / n**0.5"), "its interval is not"),
         ("paired_effect = lambda scores, baseline: 0.02", "three things"),
         (
             "paired_effect = lambda scores, other: sum(scores[s] - other[s] for s in scores)",
@@ -697,6 +703,8 @@ WRONG = {
         (encoder_unet(end="x"), "channels is 16"),
         (encoder_unet().replace("features[::-1]", "features"), "RuntimeError"),
         (encoder_unet().replace("self.encoder", "self.body"), "self.encoder"),
+        (encoder_unet().replace("num_classes, kernel", "3, kernel"), "num_classes of them"),
+        (encoder_unet().replace("DoubleConv(3, channels[-1])", "DoubleConv(3, 16)"), "channels"),
     ],
     "09.3": [
         (
@@ -744,6 +752,12 @@ WRONG = {
     ],
     "09.4": [
         (frozen("self.encoder.requires_grad_(False)", "super().train(mode)"), "tensors"),
+        (
+            frozen(
+                "self.encoder.requires_grad_(False)", "super().train(mode); self.encoder.eval()"
+            ),
+            "right after __init__",
+        ),
         (frozen("self.encoder.requires_grad_(False).eval()", "super().train(mode)"), "tensors"),
         (frozen("pass", "super().train(mode); self.encoder.eval()"), "gradients"),
         (
@@ -783,6 +797,11 @@ WRONG = {
             "That is a score",
         ),
         ("pairs_needed = lambda random, pretrained: None", "finds none"),
+        (
+            "pairs_needed = lambda random, pretrained: min((n for n, s in pretrained.items()"
+            " if s >= max(random.values())), default=None)",
+            "not their best score",
+        ),
     ],
     "10.1": [
         (

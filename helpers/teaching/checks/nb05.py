@@ -80,7 +80,8 @@ def repaired_score(repair: dict[int, str]) -> str:
 
     names = {"torch": torch, "confusion": counted, "class_iou": iou}
     score = function_of(repaired(FAULTY, repair), names)
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    norm = nn.BatchNorm2d(3)
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), norm)
     images, masks = torch.rand(12, 3, 6, 6), torch.randint(3, (12, 6, 6))
     masks[:4], masks[:, 0] = 0, IGNORE_INDEX  # batches differ in their classes
     model(images)  # statistics that differ from those of any batch
@@ -88,22 +89,31 @@ def repaired_score(repair: dict[int, str]) -> str:
     def batches(size: int) -> list[tuple[Tensor, Tensor]]:
         return [*zip(images.split(size), masks.split(size), strict=True)]
 
-    def wanted(mode: bool) -> float:
+    def wanted() -> float:
         with torch.no_grad():
-            network = copy.deepcopy(model).train(mode)
-            parts = [network(some).argmax(dim=1) for some in images.split(4)]
-        return ConfusionMatrix.of(torch.cat(parts), masks).mean_iou()
+            prediction = copy.deepcopy(model).eval()(images).argmax(dim=1)
+        return ConfusionMatrix.of(prediction, masks).mean_iou()
 
-    values = []
-    for size in (4, 12, 5):
+    def scored(size: int) -> float:
         mine = copy.deepcopy(model).train()  # as training leaves it
-        values.append(number(score(mine, batches(size))))
-        refuse(mine.training, "The network is scored in train() mode: what is it left in?")
-    slips = {"The network is scored in train() mode: what is it left in?": wanted(True)}
+        modes: list[bool] = []
+        mine.register_forward_hook(lambda *_: modes.append(mine.training))
+        value = number(score(mine, batches(size)))
+        refuse(any(modes), "The network is scored in train() mode: what is it left in?")
+        return value
+
+    values = [scored(size) for size in (4, 12, 5)]
     varying = not close(torch.tensor(values), torch.tensor(values[:1]).expand(3))
     depends = f"In batches of 4 it is {values[0]:.3f}, of 12 {values[1]:.3f}: what is averaged?"
     refuse(varying, depends)
-    compare(values[0], wanted(False), slips, "It is the same for all batches, and not the mIoU.")
+    compare(values[0], wanted(), {}, "It is the same for all batches, and not the mIoU.")
+
+    # The last class neither there nor predicted.
+    masks[masks == 2] = 1
+    with torch.no_grad():
+        norm.bias[2] = -100
+    absent = "Right if all classes occur. One neither there nor predicted counts in no mean."
+    compare(scored(5), wanted(), {}, absent)
     return "One matrix, in eval() mode; the size of the batches no longer matters."
 
 

@@ -17,9 +17,9 @@ from scipy.stats import t as student
 @exercise("07.1")
 def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
     """The effect of a setting and its interval, from the seeds that both settings share."""
-    for _ in range(2):
-        seeds = torch.randperm(50)[:7].tolist()
-        luck, effects = torch.rand(7) / 5, 0.02 + torch.randn(7) / 100
+    for runs in (7, 5):  # of which two have no partner
+        seeds = torch.randperm(50)[:runs].tolist()
+        luck, effects = torch.rand(runs) / 5, 0.02 + torch.randn(runs) / 100
         baseline = {s: 0.6 + float(u) for s, u in zip(seeds, luck, strict=True)}
         scores = {s: baseline[s] + float(e) for s, e in zip(seeds, effects, strict=True)}
         del baseline[seeds[0]], scores[seeds[1]]  # runs that were never made
