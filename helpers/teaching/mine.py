@@ -61,13 +61,16 @@ def load(name: str, *numbers: str, **given: Any) -> Any:
 def take_over(network: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
     """Give a network the weights of another one whose layers may have other names.
 
-    Tensors are matched by their order, and must agree in shape. Returns the network.
+    Tensors are matched by their names, or, if these are others, by their order, and must agree in
+    shape. Returns the network.
 
     Raises ValueError that names the first pair that does not agree.
     """
     own = network.state_dict()
     if len(own) != len(weights):
         raise ValueError(f"{len(weights)} tensors do not fit a network that has {len(own)}")
+    if own.keys() == weights.keys():
+        weights = {name: weights[name] for name in own}
     for (name, value), (theirs, tensor) in zip(own.items(), weights.items(), strict=True):
         if value.shape != tensor.shape:
             raise ValueError(

@@ -189,7 +189,7 @@ def _name_layers(figure: Figure) -> None:
     """What each arrow of `draw_unet` is in code, in its color: three columns below it."""
     columns = (
         (
-            ("→ DoubleConv: twice Conv2d 3x3, BatchNorm2d, ReLU", "black"),
+            ("→ Conv2d 3x3, BatchNorm2d, ReLU; two: DoubleConv", "black"),
             ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
         ),
         (("↓ MaxPool2d(2)", "#0072B2"), ("Down = ↓, then DoubleConv", "#0072B2")),

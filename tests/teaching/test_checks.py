@@ -194,13 +194,13 @@ ERRORS = {
     "AttributeError: cannot assign module before Module.__init__() call": (
         "class Up(nn.Module):\n    def __init__(self):\n        self.up = nn.ReLU()\nUp()"
     ),
-    "RuntimeError: Given groups=1, weight of size [16, 16, 3, 3], expected input[2, 32, 64, 64] to"
-    " have 16 channels, but got 32 channels instead": (
-        "nn.Conv2d(16, 16, 3)(torch.zeros(2, 32, 64, 64))"
+    "RuntimeError: Given groups=1, weight of size [4, 4, 3, 3], expected input[2, 8, 12, 20] to"
+    " have 4 channels, but got 8 channels instead": (
+        "nn.Conv2d(4, 4, 3)(torch.zeros(2, 8, 12, 20))"
     ),
-    "RuntimeError: Given transposed=1, weight of size [32, 16, 2, 2], expected input[1, 256, 8, 8]"
+    "RuntimeError: Given transposed=1, weight of size [32, 16, 2, 2], expected input[2, 256, 2, 3]"
     " to have 32 channels, but got 256 channels instead": (
-        "nn.ConvTranspose2d(32, 16, 2, stride=2)(torch.zeros(1, 256, 8, 8))"
+        "nn.ConvTranspose2d(32, 16, 2, stride=2)(torch.zeros(2, 256, 2, 3))"
     ),
     "RuntimeError: Sizes of tensors must match except in dimension 1": (
         "torch.cat([torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)], dim=1)"

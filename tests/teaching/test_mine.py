@@ -96,6 +96,12 @@ class TestTakeOver:
         assert mine.take_over(own, theirs.state_dict()) is own
         assert torch.equal(own.eval()(images), theirs(images))
 
+    def test_names_that_agree_count_more_than_the_order(self):
+        theirs = UNet(base_channels=4, depth=2)
+        weights = dict(reversed(theirs.state_dict().items()))
+        own = mine.take_over(UNet(base_channels=4, depth=2), weights).state_dict()
+        assert all(torch.equal(own[name], value) for name, value in weights.items())
+
     def test_what_does_not_fit_is_named(self):
         weights = UNet(base_channels=4, depth=2).state_dict()
         with pytest.raises(ValueError, match=r"66 tensors do not fit .* has 92"):

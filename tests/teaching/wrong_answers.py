@@ -33,6 +33,29 @@ def split_by_animal(animals, seed):
     held = torch.isin(animals, {})
     return (~held).nonzero().flatten(), held.nonzero().flatten()
 """
+LABELS = """
+def to_labels(trimap):
+    found = [int(value) for value in np.unique(trimap)]
+    {}
+    return torch.from_numpy(trimap - 1).long()
+"""
+LETTERBOX = """
+def to_corner(mask, size, mode):
+    return v2.functional.resize(mask, size, InterpolationMode.NEAREST)
+
+
+def letterbox(photo, mask, size):
+    scale = size / max(photo.size)
+    height, width = (round(side * scale) for side in mask.shape)
+    top, left = (size - height) // 2, (size - width) // 2
+    image = v2.functional.resize(v2.functional.pil_to_tensor(photo), [height, width])
+    exact = InterpolationMode.NEAREST_EXACT
+    mask = {1}(torch.from_numpy(mask)[None], [height, width], exact)
+    image = v2.functional.pad(image, {2}, fill=124)
+    mask = v2.functional.pad(mask, {2}, fill=255)[0]
+    return {0}
+"""
+BOTH_SIDES = "[left, top, size - width - left, size - height - top]"
 UNSEEDED = """
 def split_by_animal(animals, seed):
     numbers = animals.unique()
@@ -314,6 +337,11 @@ WRONG = {
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1)", "type"),
         ("to_labels = lambda trimap: torch.from_numpy(trimap - 1).long()", "without a ValueError"),
         ("to_labels = lambda trimap: torch.from_numpy(3 - trimap).long()", "mixed up"),
+        (LABELS.format("assert set(found) <= {1, 2, 3}, found"), "it raises AssertionError"),
+        (
+            LABELS.format("if set(found) != {1, 2, 3}: raise ValueError(found)"),
+            "A trimap of 1 alone is valid",
+        ),
     ],
     "01.2": [
         ("class_weights = lambda fractions: fractions", "reverse"),
@@ -324,11 +352,13 @@ WRONG = {
         ("guess = torch.ones(SIZE, SIZE, dtype=torch.long)", "no pet and no border"),
         ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
+        ("guess = torch.ones(SIZE, SIZE).long(); guess[0, :2] = torch.tensor([0, 2])", "is lost?"),
     ],
     "02.1": [
         ("padding_share = lambda w, h, size: min(w, h) / max(w, h)", "which is image"),
         ("padding_share = lambda w, h, size: 1 - max(w, h) / min(w, h)", "negative"),
         ("padding_share = lambda w, h, size: 1 - w * h / size**2", "How long is the shorter"),
+        ("padding_share = lambda w, h, size: abs(1 - h / w)", "How long is the shorter"),
         ("padding_share = lambda w, h, size: 0.995", "How long is the shorter"),  # beyond any slip
     ],
     "02.3": [
@@ -356,6 +386,14 @@ WRONG = {
         (dataset(augmented="image, mask"), "nothing changes"),
         (dataset(augmented="self.augment(tv_tensors.Image(image), mask)"), "the mask stays"),
         (dataset(augmented="self.augment(image.flip(1), mask.flip(0))"), "A mirrored pair"),
+        (
+            dataset(
+                augmented="self.augment(tv_tensors.Image(normalize(image)), tv_tensors.Mask(mask))",
+                image="image if self.augment else normalize(image)",
+            ),
+            "the image's bytes",
+        ),
+        (dataset(augmented="self.augment(image, tv_tensors.Mask(mask))"), "the image's bytes"),
     ],
     "02.2": [
         (
@@ -385,6 +423,15 @@ WRONG = {
             " dtype=torch.uint8)",
             "background in it",
         ),
+        (
+            LETTERBOX.format("image, mask", "v2.functional.resize", "[left, top, left, top]"),
+            "shape",
+        ),
+        (
+            LETTERBOX.format("image / 255, mask", "v2.functional.resize", BOTH_SIDES),
+            "asked are bytes",
+        ),
+        (LETTERBOX.format("image, mask", "to_corner", BOTH_SIDES), "The mask shifts"),
     ],
     "02.5": [
         (
@@ -404,8 +451,23 @@ WRONG = {
             "    return rows[: len(rows) // 2], rows[-len(rows) // 4 :]",
             "in neither",
         ),
-        (ANIMALS.format("numbers[: len(numbers) // 10]"), "a quarter of the photographs"),
-        (ANIMALS.format("numbers[: len(numbers) // 4 * 2]"), "a quarter of the photographs"),
+        (ANIMALS.format("numbers[: len(numbers) // 10]"), "a quarter of the *photographs*"),
+        (ANIMALS.format("numbers[: len(numbers) // 4 * 2]"), "a quarter of the *photographs*"),
+        (ANIMALS.format("numbers[: round(len(numbers) / 4)]"), "a quarter of the *photographs*"),
+        (ANIMALS.format("numbers[: -(-len(numbers) // 4)]"), "a quarter of the *photographs*"),
+        (
+            UNSEEDED.replace(
+                "(~held).nonzero().flatten(), held.nonzero().flatten()", "~held, held"
+            ),
+            "not True and False",
+        ),
+        (
+            UNSEEDED.replace(
+                "(~held).nonzero().flatten(), held.nonzero().flatten()",
+                "held.nonzero().flatten(), (~held).nonzero().flatten()",
+            ),
+            "training comes first",
+        ),
         (UNSEEDED, "same seed gave two"),
         (UNSEEDED.replace("torch.randperm(len(numbers))", "slice(None)"), "Another seed"),
     ],
@@ -413,7 +475,7 @@ WRONG = {
         (double_conv(bias=True, norm=True, padding=1), "bias"),
         (double_conv(bias=False, norm=True, padding=0), "height is 8"),
         (double_conv(bias=False, norm=False, padding=1), "What follows"),
-        (double_conv(bias=False, norm=True, padding=1, last=""), "in which order"),
+        (double_conv(bias=False, norm=True, padding=1, last=""), "are both ReLUs there"),
         (
             DOUBLE_CONV.format(
                 "nn.Conv2d(a, b, 3, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()"
@@ -433,6 +495,8 @@ WRONG = {
         (unet(which="0"), "RuntimeError"),
         (unet(end="self.head(x).softmax(dim=1)"), "logits"),
         (unet(end="self.head(x).relu()"), "ReLU"),
+        (unet(end="self.head(x).sigmoid()"), "sigmoid"),
+        (unet(end="self.head(x).log_softmax(dim=1)"), "logarithms"),
         (unet(classes="3"), "channels is 3"),
         (unet(end="x"), "channels is 16"),
         (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),

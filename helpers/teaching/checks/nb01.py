@@ -4,7 +4,16 @@ from collections.abc import Callable
 
 from helpers.data import Pairs
 from helpers.metrics import ConfusionMatrix
-from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse, tensor
+from helpers.teaching.checks.verdict import (
+    Hint,
+    Unanswered,
+    ask,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
 
 import numpy as np
 import torch
@@ -45,8 +54,19 @@ def to_labels(function: Callable[[np.ndarray], Tensor]) -> str:
         except ValueError as error:
             unnamed = str(bad) not in str(error)
             refuse(unnamed, f"A trimap with {bad} raises a ValueError that does not name it.")
+        except (Hint, Unanswered):
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise Hint(f"For a trimap with {bad} it raises {kind}; asked is ValueError.") from error
         else:
             raise Hint(f"A trimap with the value {bad} passes without a ValueError.")
+
+    for value in (1, 2, 3):  # the official ones without a pet have a 2 everywhere
+        try:
+            ask(function, np.full((2, 3), value, np.uint8))
+        except ValueError as error:
+            raise Hint(f"A trimap of {value} alone is valid, and raises a ValueError.") from error
     return "And a broken trimap cannot get past it."
 
 
@@ -78,13 +98,17 @@ def blind_guess(guess: Tensor, pairs: Pairs) -> str:
     refuse(beyond, f"The mask should hold the classes 0, 1 and 2; it holds {sorted(found)}.")
 
     counts = torch.stack([(pairs.masks == c).sum(dim=0) for c in range(3)])
-    mine, mean = (
-        ConfusionMatrix.of(mask.long().expand(len(pairs), -1, -1), pairs.masks).mean_iou()
+    guessed, of_mean = (
+        ConfusionMatrix.of(mask.long().expand(len(pairs), -1, -1), pairs.masks)
         for mask in (guess, counts.argmax(dim=0))
     )
+    mine, mean = guessed.mean_iou(), of_mean.mean_iou()
     scores = f"Its mIoU on trainval is {mine:.3f}, that of the mean mask {mean:.3f}."
     missing = [name for c, name in enumerate(pairs.class_names) if c not in found]
-    cause = f"It has no {' and no '.join(missing)}: IoU 0." if missing else "Is it too large?"
+    both = zip(pairs.class_names, guessed.iou().tolist(), of_mean.iou().tolist(), strict=True)
+    each = ", ".join(f"{name} {one:.2f} ({other:.2f})" for name, one, other in both)
+    cause = f"IoU of each class, and in brackets the mean mask's: {each}. Which one is lost?"
+    cause = f"It has no {' and no '.join(missing)}: IoU 0." if missing else cause
     refuse(mine <= mean, f"{scores} {cause}")
     return scores
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandomHorizontalFlip
 from torchvision.transforms.v2.functional import resize
@@ -36,10 +37,10 @@ VERSIONS: dict[str, Callable[[Tensor], Tensor]] = {
 @exercise("02.1")
 def padding_share(function: Callable[[int, int, int], float]) -> str:
     """The fraction of a letterboxed square that is padding."""
-    for _ in range(4):
+    for turn in range(4):
         size = int(torch.randint(64, 257, ()))
         short, long = (int(torch.randint(*ends, ())) for ends in ((150, 300), (310, 500)))
-        width, height = (long, short) if torch.rand(()) < 0.5 else (short, long)
+        width, height = (long, short) if turn % 2 else (short, long)
         share = number(ask(function, width, height, size))
         slips = {
             "That is the fraction which is image.": short / long,
@@ -122,6 +123,8 @@ def seeded(kind: Callable[..., Any], pairs: Pairs, rows: Tensor) -> None:
     drawn: list[float] = []
 
     def augment(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        bytes_ = isinstance(image, tv_tensors.Image) and image.dtype == torch.uint8
+        refuse(not bytes_, "The augmentation is to get the image's bytes, as a tv_tensors.Image.")
         drawn.append(float(torch.rand(())))
         return image, mask
 
@@ -165,17 +168,22 @@ def there_and_back(function: Callable[[Tensor, int], Tensor]) -> str:
 @exercise("02.4")
 def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, Tensor]]) -> str:
     """A photo and its mask in a square, without distortion."""
-    for wide, short in enumerate(torch.randint(50, 110, (2,)).tolist()):
-        width, height = (170, short) if wide else (short, 150)
+    for long in (150, 170):
+        # In the square, the shorter side is an odd number of pixels: the padding is uneven.
+        short = round((2 * int(torch.randint(12, 20, ())) + 1) * long / 64)
+        width, height = (170, short) if long == 170 else (short, 150)
         photo, mask = striped(width, height)
         parts = ask_two(function, photo, mask.copy(), 64, what="image, mask")
         image, boxed = tensor(parts[0], (3, 64, 64)), tensor(parts[1], (64, 64))
 
         # Which values came back, and how many pixels are padding.
+        scaled = image.max() <= 1
+        refuse(scaled, "The image is in 0..1: asked are bytes, uint8, as resize_image gives them.")
         found, inside = set(boxed.unique().tolist()), boxed != IGNORE_INDEX
         refuse(1 in found, "The mask came back with background in it: by padding or averaging?")
         refuse(not found <= {0, 2, IGNORE_INDEX}, f"The mask came back with {sorted(found)}.")
-        refuse(inside.all(), f"No pixel of the mask is {IGNORE_INDEX}: is the photo stretched?")
+        cause = "is the photo stretched, or is the mask padded with another value?"
+        refuse(inside.all(), f"No pixel of the mask is {IGNORE_INDEX}: {cause}")
         scale = 64 / max(width, height)
         wanted = 64 * 64 - round(width * scale) * round(height * scale)
         padded = int((~inside).sum())
@@ -187,6 +195,13 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
         rows, columns = inside.nonzero().T
         off = max(abs(int(line.min() + line.max()) - 63) for line in (rows, columns))
         refuse(off > 1, "The photo should lie in the middle, with equal padding on both sides.")
+        part = boxed[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        corner, middle = (
+            resize(torch.from_numpy(mask)[None], list(part.shape), mode)[0]
+            for mode in (InterpolationMode.NEAREST, InterpolationMode.NEAREST_EXACT)
+        )
+        shifted = torch.equal(part, corner) and not torch.equal(part, middle)
+        refuse(shifted, "The mask shifts: values are from the corner of each cell (exercise 2).")
         gray = (image[:, ~inside] == 124).all()
         refuse(not gray, "Beside the photo the image should be gray: 124 in each color.")
         coarse = image[2, inside].float().std() > 55
@@ -221,10 +236,12 @@ def photographs_kept_together(
 
     def rows(seed: int) -> tuple[list[int], list[int]]:
         parts = ask_two(function, animals.clone(), seed, what="rows for training, for validation")
+        as_mask = any(torch.as_tensor(part).dtype == torch.bool for part in parts)
+        refuse(as_mask, "Return row numbers, not True and False for each row.")
         train, val = (sorted(torch.as_tensor(part).tolist()) for part in parts)
         return train, val
 
-    for s in (seed, seed + 1):
+    for s in range(seed, seed + 8):  # a wrong share is right now and then
         train, val = rows(s)
         shared, missing = set(train) & set(val), set(range(count)) - set(train) - set(val)
         refuse(shared, f"{len(shared)} of {count} rows are in both parts: a leak.")
@@ -234,7 +251,11 @@ def photographs_kept_together(
 
         # Whole animals until the quarter is reached: more by at most one animal, less one photo.
         found = f"{len(val)} of {count} photographs are held out"
-        few, many = len(val) < count / 4, len(val) >= count / 4 + int(sizes.max())
-        refuse(few or many, f"{found}. Is a quarter of the animals a quarter of the photographs?")
+        most = count / 4 + int(sizes.max())
+        few, many = len(val) < count / 4, len(val) >= most
+        swapped = many and count / 4 <= len(train) < most
+        refuse(swapped, f"{found}: training comes first, then validation.")
+        mend = "Take whole animals until a quarter of the *photographs* is reached, and no more."
+        refuse(few or many, f"{found}. {mend}")
         refuse(rows(s)[1] != val, "The same seed gave two splits: runs could not be compared.")
     refuse(rows(seed) == rows(seed + 1), "Another seed gives the same split.")

@@ -29,7 +29,7 @@ def double_conv(block: type[nn.Module]) -> str:
     refuse(surplus == 2 * 16, "32 parameters too many: a bias that the normalization takes away.")
     bare = surplus == -2 * 2 * 16
     refuse(bare, "Two convolutions are there. What follows each of them, before the nonlinearity?")
-    cause = "in which order do convolution, normalization and ReLU come, each time?"
+    cause = "are both ReLUs there, and in which order do the three layers come, each time?"
     same_values(mine, theirs, (x,), cause)
     return f"It has {parameters(mine):,} parameters."
 
@@ -58,7 +58,9 @@ def unet(network: type[nn.Module]) -> str:
     positive = bool((logits >= 0).all())
     sums_to_one = torch.allclose(logits.sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
     refuse(positive and sums_to_one, "These are probabilities; the network should return logits.")
-    refuse(positive, "No output is negative: is there a ReLU after the head?")
+    refuse(positive, "No output is negative: is there a ReLU or a sigmoid after the head?")
+    logarithms = torch.allclose(logits.exp().sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
+    refuse(logarithms, "These are logarithms of probabilities; the network should return logits.")
     for name in ("downs", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
@@ -208,7 +210,8 @@ def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
 def build_up(block: type[nn.Module]) -> tuple[nn.Module, Tensor, Tensor]:
     """A step up from 8 to 4 channels, in eval() mode, and what it gets from below and beside."""
     mine, x, skip = build(block, 8, 4), torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
-    same_shape(ask(mine, x, skip), (2, 4, 12, 20), "what doubles height and width?")
+    cause = "does `up` double height and width, and does `conv` come last?"
+    same_shape(ask(mine, x, skip), (2, 4, 12, 20), cause)
     unused = torch.equal(mine.eval()(x, skip), mine(x, torch.zeros_like(skip)))
     refuse(unused, "The output does not depend on the skip.")
     return mine, x, skip
