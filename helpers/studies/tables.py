@@ -85,7 +85,7 @@ def runs_table(records: Sequence[Record]) -> str:
 
     rows = []
     for name, runs in _best_first(records):
-        row = [name, f"{runs[0]['size']} px", millions(runs[0]), epochs(runs)]
+        row = [_titled(name, runs), f"{runs[0]['size']} px", millions(runs[0]), epochs(runs)]
         row += [f"{mean(r['minutes'] for r in runs):.0f}", str(len(runs))]
         flipped = all("test_flip" in run for run in runs)
         row += [with_interval(runs, "test/miou")]
@@ -95,7 +95,7 @@ def runs_table(records: Sequence[Record]) -> str:
 
 
 def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) -> str:
-    """The three best ways of training, in a line each: means over the seeds. Then a baseline.
+    """The three best ways of training, and the default U-Net: means over the seeds. Then a baseline.
 
     mIoU at the input size, IoU of each class there, and mIoU at the images' own size, if known.
 
@@ -108,15 +108,24 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
     head += ["own size"]
 
     rows = []
-    for name, runs in (*_best_first(records)[:3], *_best_first(baselines)[:1]):
+    trained = _best_first(records)
+    shown = [*trained[:3], *(run for run in trained[3:] if run[0] == "default U-Net")]
+    for name, runs in (*shown, *_best_first(baselines)[:1]):
         size = millions(runs[0]) if "parameters" in runs[0] else "none"
         scores = [f"{mean(values(runs, f'test/iou/{c}')):.3f}" for c in CLASS_NAMES]
-        trained = epochs(runs) if "history" in runs[0] else "none"
-        row = [name, size, f"{runs[0]['size']} px", trained, with_interval(runs, "test/miou")]
+        passes = epochs(runs) if "history" in runs[0] else "none"
+        row = [_titled(name, runs), size, f"{runs[0]['size']} px", passes]
+        row += [with_interval(runs, "test/miou")]
         there = all("own_size" in run["test"] for run in runs)
         scores += [f"{mean(values(runs, 'test/own_size/miou')):.3f}" if there else "-"]
         rows.append(row + scores)
     return markdown(head, rows)
+
+
+def _titled(name: str, runs: Sequence[Record]) -> str:
+    """The name, with the weights for photographs that the runs have gone on from, if any."""
+    weights = runs[0].get("settings", {}).get("experiment", {}).get("weights", "")
+    return f"{name} (goes on from {weights}.pt)" if weights.startswith("pets") else name
 
 
 def details_table(records: Sequence[Record]) -> str:

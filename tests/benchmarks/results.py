@@ -208,7 +208,8 @@ def results_section(records: list[Record]) -> str:
 Final runs, scored on the test list. mIoU here is at each network's own input size. "10 minutes" are
 as many whole epochs as fit into 10 minutes of training alone on the machine of "Speed" with two
 threads, validation not counted. The minutes in the table are as the runs went, beside others:
-alone, bfloat16 was the faster one there ("Speed").
+alone, bfloat16 was the faster one there ("Speed"). Epochs and minutes of a run that goes on from
+shipped weights come on top of those of the run that made them.
 
 {runs_table(records)}{head_start(records)}
 

@@ -129,8 +129,12 @@ def test_final_runs_the_best_first(trained):
     trivial = [stand_in(trained, name, test__miou=miou) for name, miou in (("x", 0.1), ("y", 0.2))]
     for baseline in trivial:
         del baseline["parameters"]
-    headline = headline_table([*runs, *(stand_in(runs[0], n) for n in "abc")], trivial)
+    others = [stand_in(runs[0], name) for name in "abc"]
+    headline = headline_table([*runs, *others], trivial)
     assert list(column(headline, "parameters"))[::3] == ["large", "y"]
+    default = stand_in(trained, "default U-Net", test__miou=0.01)
+    with_default = headline_table([*runs, *others, default], trivial)
+    assert list(column(with_default, "parameters"))[3:] == ["default U-Net", "y"]
     assert cells(headline, "y")[1:3] == ["none", f"{trained['size']} px"]
     assert column(headline, "pet")["y"] == f"{trained['test']['iou']['pet']:.3f}"
     assert column(headline, "own size")["large"] == f"{trained['test']['own_size']['miou']:.3f}"
@@ -142,6 +146,14 @@ def test_final_runs_the_best_first(trained):
     own = column(details_table(runs), "mIoU, own size")
     assert list(own) == ["large", "small"]
     assert own["small"] == f"{trained['test']['own_size']['miou']:.3f}"
+
+
+def test_a_run_that_goes_on_from_shipped_weights_says_so(trained):
+    settings = trained["settings"]
+    begun = settings | {"experiment": settings["experiment"] | {"weights": "pets"}}
+    for table in (runs_table, headline_table):
+        names = column(table([stand_in(trained, "more", settings=begun)]), "epochs")
+        assert list(names) == ["more (goes on from pets.pt)"]
 
 
 def test_a_run_that_was_not_mirrored(trained):
