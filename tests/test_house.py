@@ -100,6 +100,15 @@ def test_data_files_are_packed():
     assert [name for name in files if not any(fnmatch(name, p) for p in patterns)] == []
 
 
+def test_no_file_is_large():
+    """A clone is small, and stays so: nothing above 10 MB, such as weights or a wheel, is kept."""
+    command = ["git", "ls-files", "-z"]
+    tracked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in tracked.split("\0") if (ROOT / name).is_file()]
+    assert len(paths) > 100
+    assert [path.name for path in paths if path.stat().st_size > 10e6] == []
+
+
 def test_what_is_imported_is_declared():
     """What the package, the tests and the notebooks import comes from a stated dependency."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

@@ -95,7 +95,7 @@ def runs_table(records: Sequence[Record]) -> str:
 
 
 def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) -> str:
-    """The three best ways of training, and the default U-Net: means over the seeds. Then a baseline.
+    """The three best ways of training, and the default U-Net, as means over seeds; a baseline.
 
     mIoU at the input size, IoU of each class there, and mIoU at the images' own size, if known.
 
