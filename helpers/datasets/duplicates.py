@@ -36,6 +36,23 @@ def find_same(thumbnails: Sequence[np.ndarray]) -> list[list[int]]:
 
     All are compared coarsely, by blocks in one matrix product, and the likeliest closely.
     """
+    groups = {k: [k] for k in range(len(thumbnails))}  # by their first
+
+    # Of more than MOST that are alike, such as the frames of a film, one round leaves several
+    # groups: so their first ones are compared, too, until none are alike.
+    while True:
+        firsts = list(groups)
+        joined = _joined([thumbnails[k] for k in firsts])
+        for first, *others in joined:
+            for k in others:
+                groups[firsts[first]] += groups.pop(firsts[k])
+        if not joined:
+            break
+    return [sorted(group) for group in groups.values() if len(group) > 1]
+
+
+def _joined(thumbnails: Sequence[np.ndarray]) -> list[list[int]]:
+    """One round of it."""
     count = len(thumbnails)
     if count < 2:
         return []

@@ -84,6 +84,11 @@ def export_folder(folder: str | Path, kind: str, out: str | Path) -> Path:
     """
     folder, out = _check_paths(kind, folder, out)
     ours = open_ours(folder)
+    if lost := [label.name for label in ours.labels if is_ignored(label) and label.name != IGNORE]:
+        raise ValueError(
+            f"{folder / 'classes.csv'}: tools take {lost[0]!r} for what does not count: give the"
+            " class another name"
+        )
     with files.atomic(out) as partial:
         partial.mkdir()
         KINDS[kind].write(ours, partial)

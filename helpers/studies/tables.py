@@ -246,7 +246,7 @@ def rates_table(records: Sequence[Record]) -> str:
     for name, row in rows.items():
         scores = {rate: record["val"]["miou"] for rate, record in row.items()}
         done = len(scores) == len(rates)  # before that, none is chosen
-        best = max(scores, key=lambda rate: scores[rate]) if done else None
+        best = max(sorted(scores), key=lambda rate: scores[rate]) if done else None
         cells = (f"{scores[rate]:.3f}" if rate in scores else "-" for rate in rates)
         marked = [f"**{c}**" if r == best else c for r, c in zip(rates, cells, strict=True)]
         lines.append([name, passes(next(iter(row.values()))), *marked])

@@ -28,7 +28,7 @@ PASSED_ON = (
 STOPPED = "It was stopped at the time limit."
 DIED = "It ended its process ({})."
 LONGEST_LINE, MOST_LINES = 2**20, 16  # what an answer writes must not fill the grader's memory
-NO_ALLOCATION = ("MemoryError", "can't allocate memory", "Cannot allocate memory", "bad_alloc")
+NO_ALLOCATION = ("can't allocate memory", "Cannot allocate memory", "bad_alloc")
 
 
 class Step(NamedTuple):
@@ -56,6 +56,13 @@ class Outcome:
     error: str = ""
     remarks: tuple[str, ...] = ()
     fatal: bool = False  # the process cannot go on after it
+
+
+def lacks_memory(told: str) -> bool:
+    """Whether an error is one of memory: by its type, or by torch's words in a RuntimeError."""
+    kind, _, words = told.removeprefix("Your code stopped with ").partition(":")
+    by_torch = kind.endswith(("RuntimeError", "OSError")) and any(w in words for w in NO_ALLOCATION)
+    return kind.endswith("MemoryError") or by_torch
 
 
 def run(steps: list[Step], seed: str, given: list[str], limits: Limits) -> dict[int, Outcome]:
@@ -157,7 +164,7 @@ class Process:
         outcome = Outcome(
             said.get("state", ""), said.get("text", ""), said.get("error", ""), remarks
         )
-        if any(words in outcome.error + outcome.text for words in NO_ALLOCATION):
+        if any(map(lacks_memory, (outcome.error, outcome.text))):
             return Outcome(error=self._too_much(), remarks=remarks, fatal=True)
         return outcome
 

@@ -1,6 +1,7 @@
 """The plots of RESULTS.md, from run records."""
 
 from collections.abc import Sequence
+from math import nan
 from statistics import mean, stdev
 
 from helpers.studies.tables import Record, begins_with, by_name, values
@@ -43,7 +44,7 @@ def plot_little_data(records: Sequence[Record]) -> Figure:
     for i, (name, of_count) in enumerate(groups.items()):
         counts = sorted(of_count)
         scores = [values(of_count[count], "test/miou") for count in counts]
-        spreads = [stdev(some) if len(some) > 1 else 0 for some in scores] if several else None
+        spreads = [stdev(some) if len(some) > 1 else nan for some in scores] if several else None
         style = {"color": COLORS[i % len(COLORS)], "marker": MARKS[i % len(MARKS)]}
         ax.errorbar(counts, list(map(mean, scores)), spreads, label=name, capsize=3, **style)
     counts = sorted({count for of_count in groups.values() for count in of_count})

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 
 from helpers.studies.experiments import Experiment
 from helpers.studies.records import record_path
@@ -40,6 +41,7 @@ ONE_RUN = (
     "One run each, which decides little: a difference of up to nearly three times the seeds'\n"
     'spread in "What makes it work", the spread of one run, can be luck.'
 )
+SEVERAL = "Where a row has one run, a difference decides little."
 USUAL = TrainingConfig()
 
 
@@ -147,8 +149,8 @@ def protocol(load: Load) -> str:
   judge by p. What a pair shares is the order of the batches, and the draws of the augmentation and
   of the first weights where these are alike. Three seeds are few: two degrees of freedom, and
   differences taken to be normal. So an interval is wide, and a p above 0.05 is no proof of no
-  difference. (Equal p in a table come from Holm's rule that none is below the one before.) One seed
-  has neither.
+  difference. (Equal p in a table come from Holm's rule that none is below the one before, and that
+  none is above 1.) One seed has neither.
   They hold for these photographs: another choice of validation photographs would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
   validation of the same list of three, in one shorter trial each, which stands beside the
@@ -224,9 +226,9 @@ def sizes_section(records: list[Record], runs: list[Record]) -> str:
     return f"""\
 The shipped weights, with a larger input than in their training: what does it change where nothing
 is trained anew? mIoU at the photographs' own size. The input that was best on validation was scored
-on the test list. (The test scores at the size of the training are those of the final runs, whose
-weights were not yet stored in 16 bits. A gain that the choice on validation made, and luck with it,
-need not come back on the test list.)
+on the test list. (The test scores at the size of the training are those of seed 0 of the final
+runs, whose weights were not yet stored in 16 bits. A gain that the choice on validation made, and
+luck with it, need not come back on the test list.)
 
 {sizes_table(records, runs)}"""
 
@@ -238,7 +240,9 @@ def head_start(records: list[Record]) -> str:
     of_seed = {record["seed"]: record["history"]["val_miou"] for record in random}
     lines = []
     for record in begun:
-        best, curve = max(record["history"]["val_miou"]), of_seed.get(record["seed"], [])
+        if record["seed"] not in of_seed:
+            continue
+        best, curve = max(record["history"]["val_miou"]), of_seed[record["seed"]]
         first = next((k for k, miou in enumerate(curve, start=1) if miou >= best), None)
         when = f"in epoch {first} of {len(curve)}" if first else f"in none of {len(curve)} epochs"
         planned = len(record["history"]["val_miou"])
@@ -298,7 +302,8 @@ optimizer and schedule. Each takes the learning rate that was best on validation
 trial (the second table). Minutes are turned into steps, at the speed that each network has in
 training in {speeds[0]["precision"]}, alone and in turn, on {speeds[0]["device"]}: so the runs
 could be made anywhere, in the precision that "Made by" names. All see every pair at least once.
-The speeds are medians of rounds that differ by up to a third ("Speed"), and so may the minutes.
+The speeds are medians of rounds; the slowest and the fastest of these are up to {apart(speeds[0])}
+of the median apart ("Speed"), and so may the minutes be.
 Epochs are passes over all pairs. The best of five validations, one after each fifth of the time,
 gives the weights; so a time until a score was had is an upper bound. Validation itself is not
 counted, nor is the time of weights that ours begins with. Halfway, at a high learning rate, a
@@ -322,10 +327,16 @@ Learning rates, validation mIoU.{at_an_end(rates)}
 {rates_table(rates)}"""
 
 
+def apart(speeds: Record) -> str:
+    """How far the rounds of one network's training lie apart at most, beside their median."""
+    rounds = [network["rounds"]["training"] for network in speeds["networks"].values()]
+    return f"{max((max(some) - min(some)) / median(some) for some in rounds):.0%}"
+
+
 def at_an_end(rates: list[Record]) -> str:
     """Whose best rate is the lowest or the highest of the list: beyond it may be a better one."""
     trials: dict[str, dict[float, float]] = {}
-    for record in rates:
+    for record in sorted(rates, key=lambda r: r["settings"]["training"]["learning_rate"]):
         name, rate = record["name"].rsplit(", ", 1)
         trials.setdefault(name, {})[float(rate)] = record["val"]["miou"]
     done = max(map(len, trials.values()))
@@ -378,11 +389,17 @@ def each_seed(records: list[Record], keys: str) -> str:
     return f"\n\n<details>\n<summary>Each seed</summary>\n\n{table}\n\n</details>"
 
 
+def how_many(records: list[Record]) -> str:
+    """What a comparison of these runs can tell."""
+    counts = {len(runs) for runs in by_name(records).values()}
+    return ONE_RUN if counts == {1} else SEVERAL if 1 in counts else "Several seeds each."
+
+
 def tried_section(records: list[Record]) -> str:
     return f"""\
 What is known to help others, one thing at a time; what showed no clear gain is not in `helpers`
 ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
-{ONE_RUN}
+{how_many(records)}
 
 {comparison_table(records, "default")}"""
 
@@ -391,7 +408,7 @@ def encoder_section(records: list[Record]) -> str:
     return f"""\
 How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
 the images' own size. The rate in the table is the decoder's; the name says what part of it the
-encoder gets. {ONE_RUN}
+encoder gets. {how_many(records)}
 
 {comparison_table(records, ENCODER_BASELINE)}"""
 
@@ -459,9 +476,13 @@ def made_by(studies: dict[str, list[Record]]) -> str:
             lines.append(f"python tests/benchmarks/{SCRIPTS[study]}")
             continue
         for runs in by_name(records).values():
-            rest = ", ".join(str(run["seed"]) for run in runs[1:])
-            commands = dict.fromkeys(train_command(run, study, runs[0]["seed"]) for run in runs)
-            lines += [f"{line}  # and seeds {rest}" if rest else line for line in commands]
+            alike: dict[str, list[int]] = {}  # but for the seed
+            for run in runs:
+                alike.setdefault(train_command(run, study, 0), []).append(run["seed"])
+            for first, *rest in alike.values():
+                line = next(train_command(run, study) for run in runs if run["seed"] == first)
+                more = f"seed{'s' * (len(rest) > 1)} {', '.join(map(str, rest))}"
+                lines.append(f"{line}  # and {more}" if rest else line)
 
     made = [record for records in studies.values() for record in records]
     about = [f"- {line}" for line in provenance(made)]

@@ -79,7 +79,7 @@ class Run:
             if not all(trials):
                 return None
             records = [json.loads(path.read_text(encoding="utf-8")) for path in trials if path]
-            best = max(records, key=lambda record: record["val"]["miou"])
+            best = max(records, key=lambda record: record["val"]["miou"])  # a tie: the lowest rate
             rate = best["settings"]["training"]["learning_rate"]
             flags += ["--learning-rate", str(rate)]
         if self.minutes:

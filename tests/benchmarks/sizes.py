@@ -19,7 +19,7 @@ from helpers.inference import predict_logits
 from helpers.metrics import ConfusionMatrix
 from helpers.studies.records import RECORDS, provenance, record_path, split_hash, write_record
 from helpers.studies.report import original_masks
-from helpers.studies.tables import Record, by_name, look_up, markdown
+from helpers.studies.tables import Record, look_up, markdown
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +57,10 @@ def sizes_table(records: Sequence[Record], runs: Sequence[Record]) -> str:
 
     runs: final runs, which have the test scores at the size of the training.
     """
-    first = {name: of_name[0] for name, of_name in by_name(runs).items()}
+    shipped = {run["name"]: run for run in runs if run["seed"] == 0}
     rows = []
     for record in records:
-        tested = {record["size"]: record, record["trained_at"]: first[RUNS[record["name"]]]}
+        tested = {record["size"]: record, record["trained_at"]: shipped[RUNS[record["name"]]]}
         for size, miou in record["val"].items():
             run = tested.get(int(size))
             scores = [_with_interval(run, p) if run else "-" for p in ("test", "test_flip")]

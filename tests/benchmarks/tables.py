@@ -76,7 +76,10 @@ def _table(name: str) -> tuple[tuple[str, ...], Callable[..., str]]:
     """Some studies, and what makes the table of their records."""
     if name.startswith("scores of "):
         run = name.removeprefix("scores of ")
-        return ("results",), lambda records: results_table(by_name(records)[run])
+        # The seed whose weights are shipped.
+        return ("results",), lambda records: results_table(
+            [record for record in by_name(records)[run] if record["seed"] == 0]
+        )
     if name.startswith("failures of "):
         weights = name.removeprefix("failures of ")
         return ("failures",), lambda records: failures_table(by_name(records)[weights][0])

@@ -223,7 +223,7 @@ def test_a_whole_page(studies):
     assert f"| {PEER} |" in section(page, "Peers at equal minutes")
     assert "\npython tests/benchmarks/speed.py\n" in section(page, "Speed")
     made_by = section(page, "Final runs").split("<summary>Made by</summary>")[1]
-    assert made_by.count("python -m helpers.train") == 1 and "# and seeds 1\n" in made_by
+    assert made_by.count("python -m helpers.train") == 1 and "# and seed 1\n" in made_by
     assert studies["results"][0]["device"] in made_by
     own = section(page, "Images of one's own")
     assert "| 5 images, random | 1 |" in own and "own_images.py --folder" in own

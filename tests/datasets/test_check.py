@@ -697,6 +697,21 @@ class TestSameImages:
         assert find_same(thumbnails) == [[3, 1000, 1100]]
         assert find_same(thumbnails[:1]) == find_same([]) == []
 
+    @pytest.mark.parametrize("count", [19, 25, 60])
+    def test_the_frames_of_a_film_are_one_group(self, count):
+        """However many: all that an image is compared with closely may be of its own shot."""
+        rng = np.random.default_rng(2)
+        scene = rng.standard_normal((64, 64))
+        shots = [scene + 0.06 * rng.standard_normal((64, 64)) for _ in range(3)]
+        frames = [
+            shot + 0.01 * rng.standard_normal((64, 64)) for shot in shots for _ in range(count)
+        ]
+        other = rng.standard_normal((64, 64))
+        thumbnails = [
+            ((frame - frame.mean()) / frame.std()).astype(np.float16) for frame in [other, *frames]
+        ]
+        assert find_same(thumbnails) == [list(range(1, 3 * count + 1))]
+
     def test_brightness_does_not_count_but_what_is_shown_does(self):
         image = texture(np.random.default_rng(1)).astype(float)
         same = [image, image * 0.5 + 30]

@@ -222,6 +222,16 @@ def test_colors_go_there_and_back(kind, tmp_path):
     assert [label.color for label in open_ours(back).classes] == colors
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_class_that_tools_would_ignore_is_refused(kind, two, tmp_path):
+    """Its pixels would come back as 255, in silence."""
+    path = two / "classes.csv"
+    path.write_text(path.read_text().replace("cell", "void"))
+    with pytest.raises(ValueError, match=r"classes\.csv: tools take 'void' for what does not co"):
+        export_folder(two, kind, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_classes_of_one_color_are_told_apart(tmp_path):
     mask = {"a": np.eye(3, dtype=np.uint8)}
     source = write_ours(tmp_path / "mine", mask, ["x", "y"], colors=["#112233"] * 2)

@@ -215,8 +215,8 @@ ERRORS = {
     "RuntimeError: Trying to backward through the graph a second time": (
         "loss = (torch.ones(1, requires_grad=True) ** 2).sum()\nloss.backward()\nloss.backward()"
     ),
-    "RuntimeError: shape '[3, 3]' is invalid for input of size 8": (
-        "torch.bincount(torch.tensor([0, 7])).reshape(3, 3)"
+    "RuntimeError: shape '[4, 4]' is invalid for input of size 11": (
+        "torch.bincount(torch.tensor([0, 10])).reshape(4, 4)"
     ),
 }
 NEEDS_A_GPU = {"RuntimeError: Expected all tensors to be on the same device"}

@@ -504,3 +504,18 @@ def test_every_exercise_of_the_series_is_found():
         assert checks == list(answers)
         count += len(stated)
     assert count >= 30
+
+
+@pytest.mark.parametrize(
+    ("told", "lacks"),
+    [
+        ("MemoryError: Unable to allocate 8 TiB", True),
+        ("Your code stopped with _ArrayMemoryError: Unable to allocate", True),
+        ("RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory", True),
+        ("ValueError: a MemoryError is only a word here", False),
+        ("Your code stopped with ValueError: Cannot allocate memory", False),
+        ("RuntimeError: shapes differ", False),
+    ],
+)
+def test_what_lacks_memory_is_told_by_its_type(told, lacks):
+    assert watch.lacks_memory(told) is lacks

@@ -128,12 +128,34 @@ def training_step(model, optimizer, images, masks):
     return loss.item()
 """
 LOSS = "loss = F.cross_entropy(model(images), masks, ignore_index=IGNORE_INDEX)"
+SUMMED = """
+def accumulated_step(model, optimizer, images, masks, parts):
+    optimizer.zero_grad()
+    valid, total = (masks != IGNORE_INDEX).sum(), torch.zeros(())
+    for some, truth in zip(images.{0}, masks.{0}):
+        loss = F.cross_entropy(model(some), truth, ignore_index=IGNORE_INDEX, reduction="sum")
+        {1}
+    if total.requires_grad:
+        total.backward()
+    optimizer.step()
+"""
 ACCUMULATED = """
 def accumulated_step(model, optimizer, images, masks, parts):
     optimizer.zero_grad()
     for some_images, some_masks in zip(images.chunk(parts), masks.chunk(parts)):
         loss = F.cross_entropy(model(some_images), some_masks, ignore_index=IGNORE_INDEX)
         {}
+"""
+PIECE = """
+from scipy import ndimage
+def largest_piece(answer):
+    {0}
+    regions, count = ndimage.label(answer != 1)
+    if {1}:
+        largest = 1 + np.bincount(regions.ravel())[1:].argmax()
+        cleaned = answer.clone()
+        cleaned[torch.from_numpy((regions != largest) & (regions > 0))] = {2}
+    return cleaned
 """
 HALF = "t.ppf(0.975, n - 1) * stdev(d) / n**0.5"
 DIFFER = "runs[i][setting] != runs[j][setting]"
@@ -536,6 +558,16 @@ WRONG = {
     "04.2": [
         (epoch(mode=""), "eval() mode"),
         (epoch(inputs="model, images, masks, optimizer"), "in this order"),
+        (epoch(inputs="model, optimizer, masks, images"), "in this order"),
+        (
+            "def train_epoch(model, optimizer, loader, step):\n"
+            "    device = next(model.parameters()).device\n"
+            "    for images, masks in loader:\n"
+            "        loss = F.cross_entropy(model(images.to(device)), masks.to(device)).item()\n"
+            "    return loss",
+            "that is given",
+        ),
+        (epoch(result="[optimizer.step(), 1.75][1]"), "once more"),
         (epoch(result="sum(losses) / len(losses)"), "mean over batches"),
         (epoch(result="sum(losses)"), "sum of the losses"),
         (epoch(result="losses[-1]"), "last batch"),
@@ -572,7 +604,7 @@ WRONG = {
         ('order = "DFHBEACG"', "before they are clipped"),
         ('order = "DFBHECAG"', "are cleared before"),
         ('order = "FDHBECAG"', "which line makes it"),
-        ('order = "DFHBECGA"', "scaler stops"),
+        ('order = "DFHBECGA"', "comes after the step"),
         ('order = "DFHBECA"', "G is missing"),
         ('order = "DFHBECAGG"', "twice"),
         ('order = "DFHBECAGZ"', "no line Z"),
@@ -599,6 +631,15 @@ WRONG = {
         (ACCUMULATED.format("(loss / parts).backward()") + "    optimizer.step()", "parts' means"),
         (ACCUMULATED.format("(loss / parts).backward()"), "did not change"),
         ("accumulated_step = lambda *answers: training_step(*answers[:4])", "at once"),
+        (
+            ACCUMULATED.replace("chunk(parts)", "chunk(4)").format("(loss / 4).backward()")
+            + "    optimizer.step()",
+            "parts' means",
+        ),
+        (SUMMED.format("chunk(parts)", "total = total + loss / valid"), "call it for each"),
+        (SUMMED.format("chunk(4)", "(loss / valid).backward()"), "is `parts` used"),
+        (SUMMED.format("chunk(parts)", "loss.backward()"), "Nothing divides"),
+        (SUMMED.format("chunk(parts)", "(loss / valid / parts).backward()"), "divided twice"),
     ],
     "05.2": [
         (
@@ -671,6 +712,11 @@ WRONG = {
         (interval(gap="-gap"), "The sign"),
         (interval(gap="confidence.mean(dim=(1, 2))"), "not mean confidence minus"),
         (interval(gap="gap", tail=0.05), "90 % interval"),
+        (
+            interval(gap="confidence.mean(dim=(1, 2)) - right.float().mean()"),
+            "a number of each image",
+        ),
+        (interval(gap="gap").replace("(times, len(gap))", "(1000, len(gap))"), "i"),
         (interval(gap="gap", tail=0.01), "Which quantiles"),
         (interval(gap="gap", means="gap"), "single images"),
         (interval(gap="gap", means="of_pixels"), "pixels were drawn"),
@@ -684,6 +730,9 @@ WRONG = {
         (hunt(recall=RECALL, chance="planted.float().mean()"), "fraction planted"),
         (hunt(recall=RECALL, chance="0.5"), "random tenth"),
         (hunt(recall="0.75"), "Not the fraction"),
+        (hunt(recall=RECALL).replace("[:looked]", "[:looked + 1]"), "Not the fraction"),
+        (hunt(recall=RECALL).replace("[:looked]", "[:looked - 1]"), "Not the fraction"),
+        ("found_errors = lambda loss, planted, looked: (planted[:looked], 0.1)", "One number"),
     ],
     "06.2": [
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
@@ -698,6 +747,8 @@ WRONG = {
             "    cleaned[torch.from_numpy(regions != largest)] = 1\n    return cleaned",
             "wrong piece",
         ),
+        (PIECE.format("cleaned = torch.ones_like(answer)", "count > 1", "1"), "of a single piece"),
+        (PIECE.format("cleaned = answer.clone()", "count", "0"), "that is class 1"),
     ],
     "06.4": [
         ('repair = {3: "for name, layer in [*network.named_children()]:"}', "looked up"),
@@ -707,6 +758,7 @@ WRONG = {
             "(C, H, W)",
         ),
         ('repair = {4: "def keep(_layer, _inputs, output)"}', "cannot read line 4"),
+        ('repair = {5: "kept[str(len(kept))] = output[0]"}', "looked up"),
     ],
     "07.1": [
         (paired(effect="-mean(d)"), "The sign"),
@@ -717,6 +769,11 @@ WRONG = {
         (paired(half="t.ppf(0.975, n) * stdev(d) / n**0.5"), "degrees of freedom"),
         (paired(half="t.ppf(0.95, n - 1) * stdev(d) / n**0.5"), "0.975"),
         (paired(half="stdev(d) / n**0.5"), "its interval is not"),
+        (
+            paired(half="t.ppf(0.975, n - 1) * (sum((x - effect) ** 2 for x in d) / n / n) ** 0.5"),
+            "ddof",
+        ),
+        (paired(effect="mean(map(abs, d))"), "mean of the paired"),
         (paired(half="t.ppf(0.975, 4) * stdev(d) / n**0.5"), "its interval is not"),
         ("paired_effect = lambda scores, baseline: 0.02", "three things"),
         (

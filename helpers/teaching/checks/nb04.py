@@ -73,23 +73,31 @@ def train_epoch(
     function: Callable[[nn.Module, torch.optim.Optimizer, Sequence, Step], float],
 ) -> str:
     """One pass over a loader: each batch a step, in train() mode, and the mean loss of a sample."""
-    model, images, masks = toy()
-    model.eval().to("meta")  # in eval() mode as validation leaves it, and not where batches are
-    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    network, pictures, truths = toy()
+    network.eval().to("meta")  # in eval() mode as validation leaves it, and not where batches are
+    own = torch.optim.SGD(network.parameters(), 0.5)
     seen: list[tuple[bool, int, int]] = []
     places: set[str] = set()
+    more: list[int] = []  # steps of the optimizer beside the one that is given
+    own.register_step_pre_hook(lambda *_: more.append(1))
 
     def step(
-        network: nn.Module, given: torch.optim.Optimizer, some: Tensor, truth: Tensor
+        model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, masks: Tensor
     ) -> float:
-        mixed = network is not model or given is not optimizer
+        mixed = model is not network or optimizer is not own or (images.ndim, masks.ndim) != (4, 3)
         refuse(mixed, "The step takes model, optimizer, images and masks, in this order.")
-        seen.append((network.training, len(some), len(truth)))
-        places.update((some.device.type, truth.device.type))
+        seen.append((model.training, len(images), len(masks)))
+        places.update((images.device.type, masks.device.type))
         return float(len(seen) ** 2)
 
-    batches = [(images[:6], masks[:6]), (images[6:], masks[6:])]
-    result = ask(function, model, optimizer, batches, step)
+    batches = [(pictures[:6], truths[:6]), (pictures[6:], truths[6:])]
+    try:
+        result = ask(function, network, own, batches, step)
+    except (RuntimeError, NotImplementedError) as error:
+        other = "meta" in str(error)
+        refuse(other, "Call the `step` that is given, with the batch moved: it does all the rest.")
+        raise
+    refuse(more, "The weights move once more than `step` moves them.")
     refuse(len(seen) != 2, f"Of two batches, your epoch made {len(seen)} steps.")
     training, sizes, of_masks = zip(*seen, strict=True)
     refuse(not all(training), "The network is in eval() mode, where validation left it.")
@@ -164,6 +172,7 @@ def mixed_order(order: str) -> str:
         except (RuntimeError, AssertionError) as error:
             cleared = after("H", "B") and after("A", "H")
             refuse(cleared, "The gradients are cleared before the step could use them.")
+            refuse(after("A", "G"), "update() chooses the next scale: it comes after the step.")
             raise Hint(f"The scaler stops with: {error}") from None
         own.zero_grad()
         cross_entropy(theirs(images), masks).backward()
@@ -176,6 +185,8 @@ def mixed_order(order: str) -> str:
     )
     refuse(not close(got, wanted) and after("E", "C"), scaled)
     refuse(not close(got, wanted) and after("C", "A"), "The weights move before they are clipped.")
+    cleared = after("H", "B") and after("A", "H")
+    refuse(not close(got, wanted) and cleared, "Gradients are cleared before the step uses them.")
     refuse(not close(got, wanted), "Not the steps that clipped gradients would make.")
     return "Scale, backward, unscale, clip, step, update."
 
@@ -229,6 +240,15 @@ def accumulated_step(
     step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, int], object],
 ) -> str:
     """A step over parts of a batch, with the gradients of the whole."""
+    for parts in (4, 2):
+        step_in_parts(step, parts)
+    return "The step of the whole batch. (Batch normalization still sees the parts alone.)"
+
+
+def step_in_parts(
+    step: Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor, int], object], parts: int
+) -> None:
+    """Raise `Hint` unless a step over so many parts of eight images is that of all."""
     model, images, masks = toy()
     masks[-2:, 1:] = IGNORE_INDEX  # two images are ignored, but for a row: parts weigh differently
     masks[-2:, 0] = 1
@@ -236,9 +256,12 @@ def accumulated_step(
     cross_entropy(mine(images), masks.clamp(max=2)).backward()  # left over from before
 
     sizes: list[int] = []
+    backwards: list[int] = []
     mine.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    last = next(mine.parameters())
+    last.register_post_accumulate_grad_hook(lambda _parameter: backwards.append(1))
     given = images.clone(), masks.clone()
-    if step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, 4) is ...:
+    if step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, parts) is ...:
         raise Unanswered
 
     def step_of(loss: Callable[[nn.Module], Tensor]) -> Tensor:
@@ -248,19 +271,26 @@ def accumulated_step(
         return moved(network, model)
 
     def sum_of_means(network: nn.Module) -> Tensor:
-        parts = zip(images.chunk(4), masks.chunk(4), strict=True)
-        return torch.stack([cross_entropy(network(some), truth) for some, truth in parts]).sum()
+        pairs = zip(images.chunk(parts), masks.chunk(parts), strict=True)
+        return torch.stack([cross_entropy(network(some), truth) for some, truth in pairs]).sum()
 
     def summed(network: nn.Module) -> Tensor:
         return cross_entropy(network(images), masks) * (masks != IGNORE_INDEX).sum()
 
     got, of_means = moved(mine, model), step_of(sum_of_means)
+    whole = step_of(lambda network: cross_entropy(network(images), masks))
     refuse(not got.any(), "The weights did not change.")
-    most, held = max(sizes), len(images) // 4
+    most, held = max(sizes), len(images) // parts
     refuse(most > held, f"The network saw {most} images at once, and holds {held}.")
+    wrong_parts = len(sizes) != parts
+    refuse(wrong_parts, f"Of {parts} parts, the network saw {len(sizes)}: is `parts` used?")
+    kept = len(backwards) < parts
+    refuse(kept, "backward() of all parts at once holds them all in memory: call it for each.")
     slips = {
         "The step is too long: gradients add up; the mean is over the whole batch.": of_means,
-        "A mean of the parts' means: how many pixels that count has each part?": of_means / 4,
+        "A mean of the parts' means: how many pixels that count has each part?": of_means / parts,
+        "Nothing divides the sum.": step_of(summed),
+        "It is divided twice: by the pixels, and by the parts.": whole / parts,
         "The sum is divided by all pixels. Those that are ignored do not count.": (
             step_of(lambda network: summed(network) / masks.numel())
         ),
@@ -268,10 +298,11 @@ def accumulated_step(
             step_of(lambda network: summed(network) / len(images))
         ),
     }
-    otherwise = "Not the step of the batch. When are gradients cleared, how often do weights move?"
-    whole = step_of(lambda network: cross_entropy(network(images), masks))
+    otherwise = (
+        "Not the step of the batch. When are gradients cleared, how often do weights move, what is"
+        " the sum of each part divided by?"
+    )
     compare(got, whole, slips, otherwise)
-    return "The step of the whole batch. (Batch normalization still sees the parts alone.)"
 
 
 def moved(network: nn.Module, start: nn.Module) -> Tensor:

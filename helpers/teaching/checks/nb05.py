@@ -29,9 +29,13 @@ def class_iou(function: Callable[[Tensor], Tensor]) -> str:
     otherwise = "Intersection: the diagonal. Union: the class's row and column, each pixel once."
     compare(values, iou(matrix), slips, otherwise)
 
-    absent = torch.as_tensor(ask(function, torch.tensor([[5, 5, 0], [0, 10, 0], [0, 0, 0]])))[2]
-    given = not absent.isnan()
-    refuse(given, f"A class neither there nor predicted has IoU {absent:.0f}. What is 0/0?")
+    # Four classes: one neither there nor predicted, and one that is predicted alone.
+    matrix = torch.tensor([[5, 5, 0, 2], [0, 10, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    values = tensor(ask(function, matrix.clone()), (4,))
+    given = not values[2].isnan()
+    refuse(given, f"A class neither there nor predicted has IoU {values[2]:.0f}. What is 0/0?")
+    alone = "A class that is predicted and not there has IoU 0, and that counts."
+    compare(values[[0, 1, 3]], iou(matrix)[[0, 1, 3]], {}, alone)
     return "And a class that is not there counts neither for nor against."
 
 
@@ -43,7 +47,8 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     prediction = target.where(keep, (target + 1) % 3)
 
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix  # class 3 never occurs
-    matrix = tensor(ask(function, prediction.clone(), target.clone(), 4), (4, 4))
+    given = prediction.clone(), target.clone()
+    matrix = tensor(ask(function, *given, 4), (4, 4))
     slips = {"Rows and columns are swapped: true classes are rows.": wanted.T}
     counted = f"It counts {int(matrix.sum())} of {target.numel()} pixels"
     compare(matrix, wanted, slips, f"{counted}, or puts some into the wrong entry.")
@@ -51,7 +56,10 @@ def confusion(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     target[:, :2] = IGNORE_INDEX
     wanted = ConfusionMatrix.of(prediction, target, num_classes=4).matrix
     otherwise = "Right without ignored pixels. With them, it counts some that it should not."
-    compare(ask(function, prediction.clone(), target.clone(), 4), wanted, {}, otherwise)
+    given = prediction.clone(), target.clone()
+    compare(ask(function, *given, 4), wanted, {}, otherwise)
+    changed = not (torch.equal(given[0], prediction) and torch.equal(given[1], target))
+    refuse(changed, "Your function changes the tensors that it was given. Work on a clone.")
 
     three = ask(function, prediction.clone(), target.clone())
     compare(three, wanted[:3, :3], {}, "Where no number of classes is given, there are three.")
@@ -80,8 +88,10 @@ def repaired_score(repair: dict[int, str]) -> str:
 
     names = {"torch": torch, "confusion": counted, "class_iou": iou}
     score = function_of(repaired(FAULTY, repair), names)
-    norm = nn.BatchNorm2d(3)
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), norm)
+    convolution, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+    model = nn.Sequential(convolution, norm)
+    with torch.no_grad():  # so that each class is predicted somewhere
+        convolution.weight.copy_(torch.eye(3)[:, :, None, None])
     images, masks = torch.rand(12, 3, 6, 6), torch.randint(3, (12, 6, 6))
     masks[:4], masks[:, 0] = 0, IGNORE_INDEX  # batches differ in their classes
     model(images)  # statistics that differ from those of any batch
@@ -136,12 +146,14 @@ def shifted_iou(function: Callable[[int], float]) -> str:
 @exercise("05.3")
 def weighted_iou(function: Callable[[Tensor], float]) -> str:
     """The IoUs of the classes, each weighted by its fraction of the true pixels."""
-    matrix = torch.randint(1, 20, (3, 3)) + torch.diag(torch.randint(20, 200, (3,)))
+    matrix = torch.randint(1, 20, (3, 3)) + torch.diag(torch.tensor([200, 20, 100]))
+    matrix[0, 1] += 60  # more true than predicted of the first class, whose IoU is the highest
     value, values = number(ask(function, matrix.clone())), iou(matrix)
     true, predicted = (matrix.double().sum(dim=k) / matrix.sum() for k in (1, 0))
     slips = {
         "That is the plain mean: every class weighs a third.": values.mean(),
         "The weights are those of the predicted pixels, not the true ones.": predicted @ values,
+        "Weights that sum to 1 ask for a sum, not for a mean.": (true * values).mean(),
     }
     otherwise = "The weights are fractions of all true pixels, so they sum to 1."
     compare(value, true @ values, slips, otherwise)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import combinations
-from statistics import mean, stdev
+from statistics import mean, pstdev, stdev
 from typing import Any
 
 from helpers.studies.statistics import paired_difference
@@ -20,13 +20,14 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
     for runs in (7, 5):  # of which two have no partner
         seeds = torch.randperm(50)[:runs].tolist()
         luck, effects = torch.rand(runs) / 5, 0.02 + torch.randn(runs) / 100
+        effects[-1] = -0.01
         baseline = {s: 0.6 + float(u) for s, u in zip(seeds, luck, strict=True)}
         scores = {s: baseline[s] + float(e) for s, e in zip(seeds, effects, strict=True)}
         del baseline[seeds[0]], scores[seeds[1]]  # runs that were never made
         scores = dict(sorted(scores.items()))  # in another order than the baseline's
 
         result = ask(function, dict(scores), dict(baseline))
-        three = isinstance(result, tuple) and len(result) == 3
+        three = isinstance(result, tuple | list) and len(result) == 3
         refuse(not three, "Return three things: the effect, its low and its high end.")
         mine = torch.tensor([number(part) for part in result], dtype=torch.float64)
         shared = [s for s in seeds if s in scores and s in baseline]
@@ -48,6 +49,9 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
             "That is how single differences spread. The mean is more certain.": (
                 student.ppf(0.975, n - 1) * spread
             ),
+            "np.std and pstdev divide by n. A sample's deviation divides by n - 1: ddof=1.": (
+                student.ppf(0.975, n - 1) * pstdev(differences) / n**0.5
+            ),
             "The degrees of freedom are one less than the pairs.": (
                 student.ppf(0.975, n) * spread / n**0.5
             ),
@@ -67,7 +71,7 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
 @exercise("07.2")
 def seeds_needed(function: Callable[[float, float], int]) -> str:
     """The number of seeds that shows an effect."""
-    for _ in range(4):
+    for _ in range(10):
         effect, luck = (torch.rand(2) * 0.005 + torch.tensor([0.005, 0.01])).tolist()
         n, exact = number(ask(function, effect, luck)), 18 * (luck / effect) ** 2
         wanted = math.ceil(exact - 1e-6)
@@ -88,9 +92,12 @@ def fair_pairs(function: Callable[[list[dict], str], Any]) -> str:
     for setting in choices:
         runs = [
             {key: values[int(torch.randint(2, ()))] for key, values in choices.items()}
-            | {"seed": int(torch.randint(2, ())), "miou": float(torch.rand(()))}
+            | {"seed": int(torch.randint(2, ())), "miou": int(torch.randint(3, ())) / 10}
             for _ in range(14)
         ]
+        first, second = choices[setting]
+        other = second if runs[0][setting] == first else first
+        runs[-1] = runs[0] | {setting: other}  # the last run has a partner
         others = [key for key in ("seed", *choices) if key != setting]
         wanted = {
             (i, j)
@@ -98,7 +105,13 @@ def fair_pairs(function: Callable[[list[dict], str], Any]) -> str:
             if runs[i][setting] != runs[j][setting]
             and all(runs[i][key] == runs[j][key] for key in others)
         }
-        found = {tuple(sorted(map(int, pair))) for pair in ask(function, deepcopy(runs), setting)}
+        answer = list(ask(function, deepcopy(runs), setting))
+        try:
+            found = {tuple(sorted(map(int, pair))) for pair in answer}
+        except TypeError:
+            raise Hint("Return pairs (i, j) of positions in `runs`, from 0 on.") from None
+        places = all(len(pair) == 2 and 0 <= pair[0] < pair[1] < len(runs) for pair in found)
+        refuse(not places, f"Return pairs (i, j) of two positions, 0 to {len(runs) - 1}.")
 
         # The first pair that is wrong, or missing, with its reason.
         for i, j in sorted(found - wanted):

@@ -1,11 +1,13 @@
 """What a check finds: right, not yet (with a hint), or not answered yet."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from helpers.teaching.mine import keep
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,13 +113,16 @@ def ask(function: Callable, *args: Any) -> Any:
 def ask_two(function: Callable, *args: Any, what: str) -> tuple[Any, Any]:
     """The two things that an answer returns. Raises `Hint` that says what they should be."""
     result = ask(function, *args)
-    refuse(not isinstance(result, tuple) or len(result) != 2, f"Return two things: {what}.")
-    return result
+    two = isinstance(result, tuple | list) and len(result) == 2
+    refuse(not two, f"Return two things: {what}.")
+    return result[0], result[1]
 
 
 def number(answer: Any) -> float:
     """An answer as a float."""
-    if isinstance(answer, Tensor) and answer.numel() == 1:
+    if isinstance(answer, Tensor | np.ndarray):
+        shape = tuple(answer.shape)
+        refuse(math.prod(shape) != 1, f"One number is asked for, not a tensor of shape {shape}.")
         answer = answer.item()
     if isinstance(answer, bool) or not hasattr(answer, "__float__"):
         raise Hint(f"A number is asked for, not {type(answer).__name__}.")
