@@ -27,7 +27,7 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     count, times = 40, 10_000
     hard = torch.rand(count, 1, 1)  # images differ: pixels of one image are not independent
     confidence = 0.5 + 0.25 * (torch.rand(count, 1, 1) + torch.rand(count, 12, 12))
-    right = torch.rand(count, 12, 12) < confidence - 0.3 * hard
+    right = torch.rand(count, 12, 12) < confidence - 0.5 * hard
     seed = int(torch.randint(10**6, ()))
     generator = torch.Generator().manual_seed(seed)
     result = ask(function, confidence.clone(), right.clone(), generator, times)
@@ -81,8 +81,8 @@ def found_errors(function: Callable[[Tensor, Tensor, int], tuple[float, float]])
     for _ in range(3):
         count, looked = 40, int(torch.tensor([11, 13])[torch.randint(2, ())])
         errors = int(torch.tensor([5, 7])[torch.randint(2, ())])  # primes: no two slips agree
-        # By rank in suspicion: one planted error is the last to be looked at, one the next, and none
-        # is among the least suspicious.
+        # By rank in suspicion: one planted error is the last that is looked at, one the next, and
+        # none is among the least suspicious.
         loss, found = torch.rand(count), int(torch.randint(1, errors - 2, ()))
         above, below = torch.randperm(looked - 1)[:found], torch.randperm(count - 2 * looked - 1)
         below = below[: errors - 2 - found] + looked + 1
