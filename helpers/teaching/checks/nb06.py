@@ -61,7 +61,7 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     narrow = "Far too narrow: pixels were drawn, and not images, or the quantiles are too near 0.5."
     refuse(single, narrow)
     spread = 3.92 * float(gap.std())
-    refuse(width > 0.7 * spread, "That is the spread of single images, not of their mean.")
+    refuse(width > 0.5 * spread, "That is the spread of single images, not of their mean.")
     slips = {"That is a 90 % interval: 5 % lie beyond each end.": ends(0.90)}
     otherwise = "Which quantiles leave out 5 % in all? And is each draw the mean of as many images?"
     compare(mine, wanted, slips, otherwise, near=near)
