@@ -347,7 +347,7 @@ def _refuse_bad_options(parser: argparse.ArgumentParser, options: argparse.Names
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns 0 if each exercise could be graded, however wrong."""
+    """The command line. Returns 1 if a lesson could not be run, else 0, whatever was handed in."""
     parser = _parser()
     options = parser.parse_args(arguments)
     _refuse_bad_options(parser, options)

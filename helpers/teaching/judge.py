@@ -188,7 +188,7 @@ def _shell() -> Any:
     config = Config()
     config.HistoryManager.enabled = False
     shell = InteractiveShell.instance(config=config)
-    for name in ("showtraceback", "showsyntaxerror"):
+    for name in ("showtraceback", "showsyntaxerror", "enable_gui"):  # %matplotlib asks for the last
         setattr(shell, name, lambda *_, **__: None)
     return shell
 

@@ -24,17 +24,20 @@ def by_student(paths: Iterable[Path], but_not: Iterable[Path] = ()) -> dict[str,
     """The files of each student: of a folder in a given folder, or of loose files with one name.
 
     Where a student has notebooks, other files do not count. Two students of one name, in two given
-    folders, are told apart by these.
+    folders, are told apart by these, and so are two loose notebooks.
     """
     left_out = {path.resolve() for path in but_not}
     paths = list(dict.fromkeys(paths))
     folders = [path for path in paths if path.is_dir()]
     inner = Counter(entry.name for path in folders for entry in path.iterdir() if entry.is_dir())
+    loose = [f for p in paths for f in (p.glob("*.ipynb") if p.is_dir() else [p]) if f.is_file()]
+    stems = Counter(file.stem for file in loose if file.suffix == ".ipynb")
     found: dict[str, list[Path]] = {}
     for path in paths:
         for entry in sorted(path.iterdir()) if path.is_dir() else [path]:
             name = entry.name if entry.is_dir() else entry.stem
-            name = entry.as_posix() if entry.is_dir() and inner[name] > 1 else name
+            several = inner[name] if entry.is_dir() else stems[name]
+            name = entry.as_posix() if several > 1 else name
             inside = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
             above = path if path.is_dir() else path.parent
             files = [f for f in inside if f.is_file() and not _is_hidden(f.relative_to(above))]

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from helpers.teaching import grading, submission, watch
+from helpers.teaching import grading, guard, submission, watch
 from helpers.teaching.checks import verdict
 from helpers.teaching.checks.verdict import RIGHT, UNANSWERED, WRONG
 from helpers.teaching.grading import Report, Result, given, main, marks_table, quiz_marks
@@ -342,6 +342,19 @@ def test_two_students_of_one_name_are_two(tmp_path, monkeypatch):
     (tmp_path / "two" / "bob").mkdir()
     found = submission.by_student([Path("one"), Path("two")])
     assert list(found) == ["one/ada", "two/ada", "bob"]
+
+    # As loose files, such as the shell makes of one/*: the better copy is not both students'.
+    loose = [Path(group) / "ada" / "05.ipynb" for group in ("one", "two")]
+    assert list(submission.by_student(loose)) == ["one/ada/05.ipynb", "two/ada/05.ipynb"]
+    inside = [Path("one/ada"), Path("two/ada")]
+    assert list(submission.by_student(inside)) == ["one/ada/05.ipynb", "two/ada/05.ipynb"]
+
+
+def test_what_is_called_like_the_folder_lies_outside_of_it(tmp_path):
+    hook = object.__new__(guard.Hook)  # not installed: that is for good
+    hook.own = str(tmp_path / "own")
+    assert not hook._outside(tmp_path / "own" / "a.txt") and not hook._outside(os.devnull)
+    assert hook._outside(tmp_path / "own_escaped.txt") and hook._outside(tmp_path / "a.txt")
 
 
 def test_names_that_no_terminal_shows_do_not_end_the_class(official, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from helpers.teaching.checks import verdict
 from helpers.teaching.checks.verdict import Hint, ask, ask_two, close, compare, exercise, number
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,15 +62,20 @@ def test_functions_that_give_dots_nothing_or_too_little():
             ask(lambda dots=dots: dots)
     with pytest.raises(Hint, match="returns None"):
         ask(lambda: None)
-    for few in (1, (1,), [1, 2]):
+    for few in (1, (1,), [1, 2, 3], torch.ones(1), torch.tensor(1), {1, 2}, "ab"):
         with pytest.raises(Hint, match="two things: a, b"):
             ask_two(lambda few=few: few, what="a, b")
-    assert ask_two(lambda: (1, 2), what="a, b") == (1, 2)
+    for two in ((1, 2), [1, 2], torch.tensor([1, 2]), np.array([1, 2])):
+        assert ask_two(lambda two=two: two, what="a, b") == (1, 2)
 
 
 def test_numbers_and_closeness():
     with pytest.raises(Hint, match="bool"):
         number(True)
+    for some in (torch.ones(3), np.ones((2, 2))):
+        with pytest.raises(Hint, match=r"One number is asked for, not a tensor of shape \("):
+            number(some)
+    assert number(np.ones(1)) == number(torch.ones(1, 1)) == 1
     nan = torch.tensor([float("nan"), 1.0])
     assert close(nan, nan) and not close(nan, torch.ones(2)) and not close(torch.ones(2), 1.0)
 

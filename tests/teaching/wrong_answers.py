@@ -923,8 +923,17 @@ WRONG = {
             " if s >= max(random.values())), default=None)",
             "not their best score",
         ),
+        (
+            "pairs_needed = lambda random, pretrained: min((n for n, s in pretrained.items()"
+            " if s >= random.get(1600, 0.66) and all(pretrained[m] >= random.get(1600, 0.66)"
+            " for m in pretrained if m > n)), default=None)",
+            "100 pairs are enough",
+        ),
     ],
     "10.1": [
+        (held_out(count="max(-int(-fraction * len(names) // 1), 1)"), "not 0.2"),
+        (held_out(count="max(round(fraction * 10), 1)"), "a larger sample"),
+        (held_out(test="group in ' '.join(chosen)"), "groups"),
         (
             held_out(take="set(range(round(fraction * len(groups))))", test="i in chosen"),
             "both sides",
@@ -1022,7 +1031,7 @@ WRONG = {
         (error_of("means.mean(), means.std(ddof=1) / len(means) ** 0.5"), "standard error"),
         (error_of("means.mean(), means.std()"), "n - 1"),
         (error_of("abs(means).mean(), abs(means).std(ddof=1)"), "left the signs out"),
-        (error_of("-means.mean(), means.std(ddof=1)"), "other sign"),
+        (error_of("-means.mean(), means.std(ddof=1)"), "too many above"),
         (error_of("100 * means.mean(), 100 * means.std(ddof=1)"), "not in percent"),
         (error_of("means.mean(), means.std(ddof=1)", "found - truth"), "(found - true) / true"),
         ("count_error = lambda found, truth, groups: 0.1", "two things"),

@@ -24,6 +24,8 @@ def renormalize(function: Callable[[Tensor], Tensor]) -> str:
         answer = tensor(ask(function, images), shape)
 
         refuse(not torch.equal(images, kept), "It changes the images it was given: work on a copy.")
+        other = answer.dtype != images.dtype
+        refuse(other, f"It returns {answer.dtype}, and the encoder takes {images.dtype}.")
         along_rows = (images * std.view(3) + mean.view(3) - 0.5) / 0.5 if shape[-1] == 3 else plain
         slips = {
             "These are values in 0..1: half of the way.": plain,
@@ -44,7 +46,7 @@ def renormalize(function: Callable[[Tensor], Tensor]) -> str:
 
     try:  # images that are not on the CPU, as on a GPU
         ask(function, images.to("meta"))
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, TypeError):
         raise Hint("Right on the CPU. Do your tensors lie where the images are?") from None
     return "It is one multiplication and one addition for each color, if you write it out."
 
@@ -58,10 +60,12 @@ def statistics() -> tuple[Tensor, Tensor]:
 @exercise("09.2")
 def encoder_unet(network: Callable[..., nn.Module]) -> str:
     """A decoder on an encoder, compared with `PretrainedUNet` on the same weights."""
-    mine, theirs = build(lambda: network(PretrainedUNet().encoder)), PretrainedUNet()
+    given, theirs = PretrainedUNet().encoder, PretrainedUNet()
+    mine = build(lambda: network(given))
     mean, std = statistics()
     images = (torch.rand(2, 3, 64, 96) - mean) / std
     refuse(not hasattr(mine, "encoder"), "The encoder is no part of it: keep it as self.encoder.")
+    refuse(mine.encoder is not given, "Its encoder is another one than the one that was given.")
     for name in ("lateral", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
@@ -80,6 +84,10 @@ def encoder_unet(network: Callable[..., nn.Module]) -> str:
 
     cause = "do the skips run from the lowest level up, each through its own 1x1 convolution?"
     same_values(mine, theirs, (images,), cause)
+
+    mine.train()(images).sum().backward()
+    still = [name for name, parameter in mine.named_parameters() if parameter.grad is None]
+    refuse(still, f"Right, but no gradient reaches {still and still[0]}: it would never learn.")
 
     other: dict[str, Any] = {"channels": (64, 32, 32, 16, 8), "num_classes": 2}
     two = build(lambda: network(PretrainedUNet().encoder, **other))
@@ -103,15 +111,26 @@ def parameter_groups(function: Callable[[nn.Module, float, float], list[dict[str
     """Parameter groups for an optimizer: the encoder's with a fraction of the rate."""
     model = PretrainedUNet()
     model.encoder.conv_stem.requires_grad_(False)  # frozen: nothing that an optimizer should hold
-    groups = ask(function, model, 0.004, 0.25)
+    model.head.requires_grad_(False)
+    for rate, fraction in ((0.004, 0.25), (0.01, 0.1)):
+        groups_of(model, function, rate, fraction)
+    return "Each parameter that is trained is in one group."
+
+
+def groups_of(model: PretrainedUNet, function: Callable, rate: float, fraction: float) -> None:
+    """Raise `Hint` for wrong groups."""
+    groups = ask(function, model, rate, fraction)
     is_list = isinstance(groups, list | tuple) and all(isinstance(group, dict) for group in groups)
     refuse(not is_list, "Return a list of dictionaries, one for each group.")
     refuse(not all({"params", "lr"} <= set(group) for group in groups), "Each needs params and lr.")
 
     found: list[tuple[nn.Parameter, float]] = []
     for group in groups:
-        refuse(not isinstance(group["params"], Iterable), "params is a list of parameters.")
-        found += [(parameter, number(group["lr"])) for parameter in group["params"]]
+        some = group["params"]
+        refuse(isinstance(some, set | frozenset), "params is a list: torch refuses a set.")
+        refuse(not isinstance(some, Iterable), "params is a list of parameters.")
+        some = [some] if isinstance(some, Tensor) else some  # torch takes one, too
+        found += [(parameter, number(group["lr"])) for parameter in some]
     refuse(not all(isinstance(p, nn.Parameter) for p, _ in found), "params holds parameters alone.")
     rates = {id(parameter): rate for parameter, rate in found}
     twice = len(rates) < len(found)
@@ -123,19 +142,21 @@ def parameter_groups(function: Callable[[nn.Module, float, float], list[dict[str
         refuse(missing, f"{name} is in no group: it would never be trained.")
         if parameter.requires_grad:
             of_part[name.startswith("encoder.")].add(rates[id(parameter)])
+    refuse(
+        not all(of_part.values()), "Nothing of the encoder, or of the rest, gets a gradient now."
+    )
     refuse(max(map(len, of_part.values())) > 1, "Some of the encoder, or of the rest, is apart.")
     slips = {
-        "The two rates are exchanged.": (0.004, 0.001),
-        "Both parts have the same rate.": (0.004, 0.004),
-        "The encoder's rate is a fraction of the other one: multiply.": (0.25, 0.004),
+        "The two rates are exchanged.": (rate, fraction * rate),
+        "Both parts have the same rate.": (rate, rate),
+        "The encoder's rate is a fraction of the other one: multiply.": (fraction, rate),
     }
     answer = torch.tensor([*of_part[True], *of_part[False]])
     pairs = {hint: torch.tensor(pair) for hint, pair in slips.items()}
     otherwise = f"The encoder has the rate {answer[0]:g} and the rest {answer[1]:g}."
-    compare(answer, torch.tensor([0.001, 0.004]), pairs, otherwise, near=1e-6)
+    compare(answer, torch.tensor([fraction * rate, rate]), pairs, otherwise, near=1e-6)
     frozen = any(id(p) in rates for p in model.parameters() if not p.requires_grad)
     refuse(frozen, "Parameters that need no gradient are in a group: leave them out.")
-    return "Each parameter that is trained is in one group."
 
 
 @exercise("09.4")
@@ -153,7 +174,9 @@ def frozen_unet(network: Callable[..., nn.Module]) -> str:
     cause = "The rest no longer follows train() and eval(): what does super().train get?"
     for mode in (False, True):
         mine.train(mode)
-        others = [part for part in mine.children() if part is not encoder]
+        others = [
+            part for child in mine.children() if child is not encoder for part in child.modules()
+        ]
         refuse(any(part.training is not mode for part in (mine, *others)), cause)
     mine.eval().train()
     refuse(not mine.training, "train() without an argument should begin training, as PyTorch's.")
@@ -161,6 +184,15 @@ def frozen_unet(network: Callable[..., nn.Module]) -> str:
     cause = "does train() leave every BatchNorm of the encoder in eval() mode?"
     moved = changed_by(mine, images)
     refuse(moved, f"In train() mode, a batch changes {moved} of its tensors: {cause}")
+    training = [name for name, part in encoder.named_modules() if part.training]
+    refuse(training, f"After train(), {len(training)} parts of the encoder are in train() mode.")
+    with torch.no_grad():
+        alone, beside = encoder(images[:1])[-1], encoder(images)[-1][:1]
+    depends = not torch.allclose(alone, beside, atol=1e-4)
+    refuse(depends, "What the encoder sees in an image depends on the other images of its batch.")
+    ask(mine, images).sum().backward()
+    still = any(parameter.grad is None for parameter in own)
+    refuse(still, "No gradient reaches the decoder: it would never learn.")
     cause = "which mode is the encoder in, before anything is called?"
     refuse(at_once, f"A batch right after __init__ changes {at_once} of its tensors: {cause}")
 
@@ -202,6 +234,11 @@ def pairs_needed(function: Callable[[dict[int, float], dict[int, float]], int | 
     answer = number(or_none(function, lucky, {1600: 0.70, 100: 0.60, 400: 0.67}) or 0)
     best = "Their goal is what they have with the most pairs, not their best score."
     compare(answer, 400, {best: 1600}, "400 pairs are enough where 0.66 is to be reached.")
+
+    # Others numbers of pairs, in another order, and a curve that goes down between.
+    uneven = {2000: 0.74, 100: 0.70, 400: 0.64}
+    answer = number(or_none(function, {270: 0.60, 900: 0.66, 30: 0.50}, uneven) or 0)
+    compare(answer, 100, {}, f"100 pairs are enough for 0.66 in {uneven}, and it says {answer:g}.")
 
     never = or_none(function, random, {100: 0.4, 400: 0.5, 1600: 0.6})
     refuse(never is not None, "Where no number of pairs is enough, return None.")

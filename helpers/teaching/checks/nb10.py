@@ -5,7 +5,16 @@ from math import nan
 
 from helpers.constants import IGNORE_INDEX
 from helpers.studies.objects import group_errors
-from helpers.teaching.checks.verdict import ask, ask_two, compare, exercise, number, refuse, tensor
+from helpers.teaching.checks.verdict import (
+    ask,
+    ask_two,
+    close,
+    compare,
+    exercise,
+    number,
+    refuse,
+    tensor,
+)
 
 import numpy as np
 import torch
@@ -16,13 +25,15 @@ from torch import Tensor
 @exercise("10.1")
 def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool]]) -> str:
     """Which images are held out, whole groups at a time."""
-    groups = [f"dish {letter}" for letter in "AAAAABBBCCCCCCCDDEEEEFFFFFFGGGGHHHIIIIIJ"]
+    # One name is a part of another: "dish 1" of "dish 10".
+    letters = "AAAAABBBCCCCCCCDDEEEEFFFFFFGGGGHHHIIIIIJ"
+    groups = [f"dish {1 + 'ABCDEFGHIJ'.index(letter)}" for letter in letters]
     order = torch.randperm(len(groups)).tolist()
     groups = [groups[i] for i in order]  # those of one group need not stand side by side
     sizes = {name: groups.count(name) for name in groups}
     seen = set()
 
-    for fraction, count in ((0.2, 2), (0.28, 3)):
+    for fraction, count in ((0.2, 2), (0.28, 3), (0.23, 2)):
         for seed in range(12):
             kept = list(groups)
             answer = ask(function, groups, fraction, seed)
@@ -43,11 +54,17 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
     refuse(len(seen) < 6, "Other seeds choose the same groups.")
     few = flags(ask(function, ["a", "a", "b", "b"], 0.1, 0), 4)
     refuse(not any(few), "Of two groups, a fraction of 0.1 holds out none: at least one is needed.")
-    return "Groups stay whole, whatever their size."
+    refuse(
+        few not in ([True, True, False, False], [False, False, True, True]), "At least one: one."
+    )
+    half = sum(flags(ask(function, [*"abcdabcd"], 0.5, 0), 8))
+    refuse(half != 4, f"Of four groups with two images each, half are four images, and not {half}.")
+    return "Groups stay whole. (Is the set sorted? Its order changes at each start of Python.)"
 
 
 def flags(answer: Sequence[bool], count: int) -> list[bool]:
     """An answer as a list of so many truth values."""
+    refuse(not hasattr(answer, "__len__"), "Return a list: it is read more than once.")
     values = answer.tolist() if isinstance(answer, Tensor | np.ndarray) else list(answer)
     refuse(len(values) != count, f"One value for each image: {count}, not {len(values)}.")
     plain = all(isinstance(value, bool | np.bool_) for value in values)
@@ -60,8 +77,13 @@ def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
     """Weights for the cross-entropy, with which every class weighs the same in all."""
     masks = torch.multinomial(torch.tensor([0.9, 0.08, 0.02]), 6 * 24 * 24, replacement=True)
     masks = masks.view(6, 24, 24)
-    for classes, ignored in ((3, False), (3, True), (4, True)):
-        given = masks.clone()
+    for classes, ignored, gone in (
+        (3, False, None),
+        (3, True, None),
+        (4, True, None),
+        (4, True, 1),
+    ):
+        given = masks.clone() if gone is None else masks.where(masks != gone, 3)
         if ignored:
             given[:, :5] = IGNORE_INDEX
         kept = given.clone()
@@ -91,40 +113,57 @@ def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
 @exercise("10.3")
 def doubt(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     """How sure a network is, over a window, that labels are wrong; the most of each image."""
-    logits = torch.randn(5, 3, 40, 40) * 2
-    masks = torch.randint(0, 3, (5, 40, 40))
+    for classes, window, width in ((3, 7, 40), (4, 5, 52)):
+        doubt_of(function, classes, window, width)
+    return "A place counts where the labels of a whole window are doubtful."
+
+
+def doubt_of(
+    function: Callable[[Tensor, Tensor, int], Tensor], classes: int, window: int, width: int
+) -> None:
+    """Raise `Hint` for a wrong answer on images 40 px high."""
+    logits = torch.randn(5, classes, 40, width) * 2
+    masks = torch.randint(0, classes, (5, 40, width))
     # Of two corners nothing is known. Whatever class is put there, in one of them it would be the
     # most doubtful of all.
     for other, corner in ((1, slice(None, 9)), (2, slice(-9, None))):
         masks[:, corner, corner] = IGNORE_INDEX
-        logits[:, other, corner, corner] = 20
-    probabilities, window = logits.softmax(dim=1), 7
+        logits[:, other, corner, corner] = 5
+    probabilities = logits.softmax(dim=1)
     valid = masks != IGNORE_INDEX
-    of_label = probabilities.gather(1, masks.where(valid, 0)[:, None])[:, 0]
-    wrong = (1 - of_label) * valid
-    pooled = [F.avg_pool2d(part[:, None], window, stride=1) for part in (wrong, 1 - of_label)]
-    right, ignored_too = (part.amax(dim=(1, 2, 3)) for part in pooled)
 
-    answer = ask(function, probabilities, masks, window)
+    def most(part: Tensor) -> Tensor:
+        return F.avg_pool2d(part[:, None], window, stride=1).amax(dim=(1, 2, 3))
+
+    # Of each pixel, if those to be ignored had a label, this one or that.
+    of_labels = [probabilities.gather(1, masks.where(valid, k)[:, None])[:, 0] for k in range(3)]
+    of_label = of_labels[0]
+    wrong = (1 - of_label) * valid
+
+    given = probabilities.clone(), masks.clone()
+    answer = ask(function, *given, window)
+    changed = not (torch.equal(given[0], probabilities) and torch.equal(given[1], masks))
+    refuse(changed, "It changes what it was given: work on a copy.")
     is_map = isinstance(answer, Tensor) and answer.ndim > 1
     refuse(is_map, "Return one number for each image: the largest of its windows.")
     slips = {
-        "Pixels to be ignored count: they should add 0.": ignored_too,
         "That is the largest single pixel. Take the mean over a window first.": wrong.amax((1, 2)),
         "That is the mean of each image: a small place is lost in it.": wrong.mean(dim=(1, 2)),
-        "That is how sure it is of the labels. You want the opposite.": (
-            F.avg_pool2d((of_label * valid)[:, None], window, stride=1).amax(dim=(1, 2, 3))
-        ),
+        "That is how sure it is of the labels. You want the opposite.": (most(of_label * valid)),
     }
     otherwise = "For each pixel 1 - the probability of its label, then a window's mean, then amax."
-    compare(tensor(answer, (5,)), right, slips, otherwise)
-    return "A place counts where the labels of a whole window are doubtful."
+    answer = tensor(answer, (5,))
+    too = any(close(answer, most(1 - part)) for part in of_labels)
+    refuse(too, "Pixels to be ignored count: they should add 0.")
+    compare(answer, most(wrong), slips, otherwise)
 
 
 @exercise("10.4")
 def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
     """Where tiles begin along one side."""
-    for length, tile, overlap in ((512, 128, 32), (500, 128, 32), (128, 128, 0), (300, 64, 16)):
+    cases = [(512, 128, 32), (500, 128, 32), (128, 128, 0), (300, 64, 16), (430, 128, 32)]
+    cases += [(int(torch.randint(200, 900, ())), 64, 16) for _ in range(5)]
+    for length, tile, overlap in cases:
         starts = ask(function, length, tile, overlap)
         starts = starts.tolist() if isinstance(starts, Tensor | np.ndarray) else starts
         refuse(not isinstance(starts, Sequence), "Return a list of whole numbers.")
@@ -187,7 +226,7 @@ def count_error(
         "You have left the signs out: too many here and too few there cancel in a mean count.": (
             both(np.abs(of_group))
         ),
-        "The other sign: too many is above 0.": right * torch.tensor([-1.0, 1.0]),
+        "The sign: too few is below 0, too many above.": right * torch.tensor([-1.0, 1.0]),
         "As a fraction, not in percent.": right * 100,
     }
     otherwise = "The error of an image is (found - true) / true. Then the mean of each group."

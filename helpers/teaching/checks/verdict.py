@@ -113,7 +113,8 @@ def ask(function: Callable, *args: Any) -> Any:
 def ask_two(function: Callable, *args: Any, what: str) -> tuple[Any, Any]:
     """The two things that an answer returns. Raises `Hint` that says what they should be."""
     result = ask(function, *args)
-    two = isinstance(result, tuple | list) and len(result) == 2
+    is_row = isinstance(result, Tensor | np.ndarray) and result.ndim == 1
+    two = (is_row or isinstance(result, tuple | list)) and len(result) == 2
     refuse(not two, f"Return two things: {what}.")
     return result[0], result[1]
 
