@@ -165,6 +165,8 @@ def renormalize(images):
     mean, std = (torch.tensor(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
     return {}
 """
+OTHER_ENCODER = "self.encoder = timm.create_model('tf_efficientnet_lite0', features_only=True)"
+FIXED_ENCODER = "self.encoder = encoder.requires_grad_(False)"
 ENCODER_UNET = """
 class EncoderUNet(nn.Module):
     def __init__(self, encoder, channels=(128, 64, 32, 32, 16), num_classes=3):
@@ -824,6 +826,8 @@ WRONG = {
         (encoder_unet(end="x"), "channels is 16"),
         (encoder_unet().replace("features[::-1]", "features"), "RuntimeError"),
         (encoder_unet().replace("self.encoder", "self.body"), "self.encoder"),
+        (encoder_unet().replace("self.encoder = encoder", OTHER_ENCODER), "another one"),
+        (encoder_unet().replace("self.encoder = encoder", FIXED_ENCODER), "never learn"),
         (encoder_unet().replace("num_classes, kernel", "3, kernel"), "num_classes of them"),
         (encoder_unet().replace("DoubleConv(3, channels[-1])", "DoubleConv(3, 16)"), "channels"),
     ],

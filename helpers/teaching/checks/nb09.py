@@ -65,7 +65,10 @@ def encoder_unet(network: Callable[..., nn.Module]) -> str:
     mean, std = statistics()
     images = (torch.rand(2, 3, 64, 96) - mean) / std
     refuse(not hasattr(mine, "encoder"), "The encoder is no part of it: keep it as self.encoder.")
-    refuse(mine.encoder is not given, "Its encoder is another one than the one that was given.")
+    encoder: Any = mine.encoder
+    pairs = zip(given.parameters(), encoder.parameters(), strict=False)
+    same = all(torch.equal(wanted, own) for wanted, own in pairs)
+    refuse(not same, "Its encoder is another one than the one that was given.")
     for name in ("lateral", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
@@ -235,7 +238,7 @@ def pairs_needed(function: Callable[[dict[int, float], dict[int, float]], int | 
     best = "Their goal is what they have with the most pairs, not their best score."
     compare(answer, 400, {best: 1600}, "400 pairs are enough where 0.66 is to be reached.")
 
-    # Others numbers of pairs, in another order, and a curve that goes down between.
+    # Other numbers of pairs, in another order, and a curve that goes down between.
     uneven = {2000: 0.74, 100: 0.70, 400: 0.64}
     answer = number(or_none(function, {270: 0.60, 900: 0.66, 30: 0.50}, uneven) or 0)
     compare(answer, 100, {}, f"100 pairs are enough for 0.66 in {uneven}, and it says {answer:g}.")

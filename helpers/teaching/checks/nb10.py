@@ -149,7 +149,7 @@ def doubt_of(
     slips = {
         "That is the largest single pixel. Take the mean over a window first.": wrong.amax((1, 2)),
         "That is the mean of each image: a small place is lost in it.": wrong.mean(dim=(1, 2)),
-        "That is how sure it is of the labels. You want the opposite.": (most(of_label * valid)),
+        "That is how sure it is of the labels. You want the opposite.": most(of_label * valid),
     }
     otherwise = "For each pixel 1 - the probability of its label, then a window's mean, then amax."
     answer = tensor(answer, (5,))
