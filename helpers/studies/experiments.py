@@ -127,7 +127,9 @@ def run_experiment(
 
     splits, settings = splits_of(experiment, source, limit), settings_of(experiment)
     if test and not len(splits.test):
-        raise ValueError(f"{source.name} has no pair for test: leave it out, or give it some")
+        raise ValueError(
+            f"{source.name} has no test pairs: leave the test out, or add a third group"
+        )
     shown = InTurn(splits.train, experiment.samples) if experiment.samples else splits.train
     first = place()[0] == 0  # of several processes, the one that reports
     history = fit(

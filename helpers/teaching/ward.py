@@ -622,8 +622,8 @@ class Patient16(Patient):
     why = (
         "Nothing is wrong: it has taken 16 steps. A first loss near ln 3 = 1.1 is what three"
         " equally likely classes give, and after so few steps a network may know less than how"
-        " frequent the classes are. Train on. What would count against it is a loss that no longer"
-        " falls above that of the baseline."
+        " frequent the classes are. Train on. What would count against it is a score that stays"
+        " below that baseline after many more steps."
     )
     epochs = 2
 

@@ -104,7 +104,7 @@ def test_a_test_without_pairs_is_refused_before_the_training(drawn, monkeypatch)
     without = without._replace(test=SegmentationDataset(without.test.pairs, torch.arange(0)))
     monkeypatch.setattr(experiments, "splits_of", lambda *_: without)
     monkeypatch.setattr(experiments, "fit", None)
-    with pytest.raises(ValueError, match="synthetic has no pair for test: leave it out"):
+    with pytest.raises(ValueError, match="synthetic has no test pairs: leave the test out"):
         run_experiment("tiny", drawn, TINY, test=True)
 
 

@@ -264,6 +264,26 @@ def step_in_parts(
     if step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, parts) is ...:
         raise Unanswered
 
+    got = moved(mine, model)
+    refuse(not got.any(), "The weights did not change.")
+    most, held = max(sizes), len(images) // parts
+    refuse(most > held, f"The network saw {most} images at once, and holds {held}.")
+    wrong_parts = len(sizes) != parts
+    refuse(wrong_parts, f"Of {parts} parts, the network saw {len(sizes)}: is `parts` used?")
+    kept = len(backwards) < parts
+    refuse(kept, "backward() of all parts at once holds them all in memory: call it for each.")
+    otherwise = (
+        "Not the step of the batch. When are gradients cleared, how often do weights move, what is"
+        " the sum of each part divided by?"
+    )
+    compare(got, *right_and_slips(model, images, masks, parts), otherwise)
+
+
+def right_and_slips(
+    model: nn.Module, images: Tensor, masks: Tensor, parts: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """How far the step of the whole batch moves each weight, (P,), and likely wrong steps do."""
+
     def step_of(loss: Callable[[nn.Module], Tensor]) -> Tensor:
         network = copy.deepcopy(model)
         loss(network).backward()
@@ -277,16 +297,9 @@ def step_in_parts(
     def summed(network: nn.Module) -> Tensor:
         return cross_entropy(network(images), masks) * (masks != IGNORE_INDEX).sum()
 
-    got, of_means = moved(mine, model), step_of(sum_of_means)
     whole = step_of(lambda network: cross_entropy(network(images), masks))
-    refuse(not got.any(), "The weights did not change.")
-    most, held = max(sizes), len(images) // parts
-    refuse(most > held, f"The network saw {most} images at once, and holds {held}.")
-    wrong_parts = len(sizes) != parts
-    refuse(wrong_parts, f"Of {parts} parts, the network saw {len(sizes)}: is `parts` used?")
-    kept = len(backwards) < parts
-    refuse(kept, "backward() of all parts at once holds them all in memory: call it for each.")
-    slips = {
+    of_means = step_of(sum_of_means)
+    return whole, {
         "The step is too long: gradients add up; the mean is over the whole batch.": of_means,
         "A mean of the parts' means: how many pixels that count has each part?": of_means / parts,
         "Nothing divides the sum.": step_of(summed),
@@ -298,11 +311,6 @@ def step_in_parts(
             step_of(lambda network: summed(network) / len(images))
         ),
     }
-    otherwise = (
-        "Not the step of the batch. When are gradients cleared, how often do weights move, what is"
-        " the sum of each part divided by?"
-    )
-    compare(got, whole, slips, otherwise)
 
 
 def moved(network: nn.Module, start: nn.Module) -> Tensor:

@@ -55,7 +55,8 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
     few = flags(ask(function, ["a", "a", "b", "b"], 0.1, 0), 4)
     refuse(not any(few), "Of two groups, a fraction of 0.1 holds out none: at least one is needed.")
     refuse(
-        few not in ([True, True, False, False], [False, False, True, True]), "At least one: one."
+        few not in ([True, True, False, False], [False, False, True, True]),
+        "Of two groups, 0.1 is one, whole.",
     )
     half = sum(flags(ask(function, [*"abcdabcd"], 0.5, 0), 8))
     refuse(half != 4, f"Of four groups with two images each, half are four images, and not {half}.")
