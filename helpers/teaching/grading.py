@@ -101,8 +101,11 @@ def grade(
         results |= {n: _result(n, steps, outcomes, late) for n in answers}
 
     edited, saved = submission.edited_checks(student, official), submission.saved_as_right(student)
+    below = submission.answered_below(student, official)
     for n, result in results.items():
         remarks = [submission.EDITED] if n in edited else []
+        if n in below and result.state in (UNANSWERED, MISSING):
+            remarks.append(submission.BELOW)
         if n in saved and result.state not in (RIGHT, ERROR):
             remarks.append(submission.SAVED_RIGHT)
         results[n] = replace(result, remarks=(*result.remarks, *remarks))

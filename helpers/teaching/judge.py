@@ -35,6 +35,7 @@ MOST_REMARKS = 20
 REPLACED = "the check was replaced"
 BY_HEART = "right for one set of inputs and not for another: hard-coded?"
 OURS = "the answer is {} itself"
+TAKEN = "the name check was used for something else; it was put back"
 
 
 class Judge:
@@ -160,7 +161,7 @@ class Judge:
         remarks = self.hook.take()
         changed = self.seals.restore() if self.seals else []
         if self.shell.user_ns.get("check") is not self.check:
-            changed.append("check")
+            remarks.append(TAKEN)
             self.shell.user_ns["check"] = self.check
         changed += _modes()
         if changed:

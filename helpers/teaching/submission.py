@@ -12,11 +12,13 @@ from pathlib import Path
 from helpers.teaching.watch import Step
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 LARGEST = 100 * 2**20  # bytes; the series' own notebooks have up to 3 MB
 
 EDITED = "the check cell was edited"
+BELOW = "an answer may stand in a new cell below the check"
 SAVED_RIGHT = "the saved output says right, the answer is not"
 
 
@@ -118,6 +120,9 @@ def answers(student: NotebookNode, official: NotebookNode) -> dict[str, list[Ste
             found[exercise] = [*found.get(exercise, []), *added, Step("answer", "", cell.source)]
             added = found[exercise]  # what is added below the answer belongs to it, too
         elif exercise:
+            is_new = added and all(step.kind == "added" for step in added)
+            if exercise not in found and is_new:  # the cell of the answer is gone
+                found[exercise] = [*added[:-1], Step("answer", "", added[-1].source)]
             added = []  # a check: what follows belongs to the next exercise
         elif cell.cell_type == "code":
             source = "" if cell.source in ours.values() else cell.source
@@ -128,15 +133,39 @@ def answers(student: NotebookNode, official: NotebookNode) -> dict[str, list[Ste
 
 
 def _definitions(source: str, official: str) -> str:
-    """Imports, functions and classes that a student wrote into a cell of the lesson."""
+    """Imports, functions, classes and constants that a student wrote into a cell of the lesson.
+
+    A constant is a name that the cell did not set, with a value that is written out.
+    """
     try:
-        ours = {ast.dump(part) for part in ast.parse(official).body}
-        parts = ast.parse(source).body
+        ours = ast.parse(_without_magics(official))
+        parts = ast.parse(_without_magics(source)).body
     except (SyntaxError, ValueError):
-        return ""  # it has magics, or is broken
+        return ""  # it is broken
+    known = {ast.dump(part) for part in ours.body}
+    names = {n.id for n in ast.walk(ours) if isinstance(n, ast.Name)}
     kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-    new = [part for part in parts if isinstance(part, kinds) and ast.dump(part) not in ours]
+    new = [
+        part
+        for part in parts
+        if (isinstance(part, kinds) or _is_constant(part, names)) and ast.dump(part) not in known
+    ]
     return "\n\n".join(map(ast.unparse, new))
+
+
+def _without_magics(source: str) -> str:
+    """A cell as Python: `%matplotlib inline` and `!ls` become calls."""
+    return TransformerManager().transform_cell(source)
+
+
+def _is_constant(part: ast.stmt, known: set[str]) -> bool:
+    if not isinstance(part, ast.Assign):
+        return False
+    try:
+        ast.literal_eval(part.value)
+    except ValueError:
+        return False
+    return all(isinstance(t, ast.Name) and t.id not in known for t in part.targets)
 
 
 def steps(official: NotebookNode, answers: dict[str, list[Step]]) -> list[Step]:
@@ -183,6 +212,33 @@ def _same_code(one: str, other: str) -> bool:
         return ast.dump(ast.parse(one)) == ast.dump(ast.parse(other))
     except (SyntaxError, ValueError):
         return False
+
+
+def answered_below(student: NotebookNode, official: NotebookNode) -> set[str]:
+    """The exercises whose name is set in a cell that the student added below the check."""
+    ours = {cell.source for cell in official.cells}
+    asked: dict[str, str] = {}  # the name that a check takes first, and its exercise
+    found = set()
+    for cell in student.cells:
+        if has(cell, "check"):
+            calls = [n for n in _walk(cell.source) if isinstance(n, ast.Call)]
+            firsts = [call.args[0] for call in calls if call.args]
+            asked |= {first.id: number(cell) for first in firsts if isinstance(first, ast.Name)}
+        elif cell.cell_type == "code" and not number(cell) and cell.source not in ours:
+            nodes = _walk(cell.source)
+            names = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+            stored = [n for n in nodes if isinstance(n, ast.Name)]
+            names |= {n.id for n in stored if isinstance(n.ctx, ast.Store)}
+            found |= {asked[name] for name in names & asked.keys()}
+    return found
+
+
+def _walk(source: str) -> list[ast.AST]:
+    """All parts of a cell, none of a broken one."""
+    try:
+        return list(ast.walk(ast.parse(_without_magics(source))))
+    except (SyntaxError, ValueError, RecursionError):
+        return []
 
 
 def saved_as_right(student: NotebookNode) -> set[str]:

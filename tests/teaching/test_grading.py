@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from helpers.teaching import grading, guard, submission, watch
+from helpers.teaching import grading, guard, judge, submission, watch
 from helpers.teaching.checks import verdict
 from helpers.teaching.checks.verdict import RIGHT, UNANSWERED, WRONG
 from helpers.teaching.grading import Report, Result, given, main, marks_table, quiz_marks
@@ -202,6 +202,26 @@ def broken(folder: Path) -> None:
     (folder / "kim" / "05.ipynb").write_text('{"cells": [')
     (folder / "lea").mkdir()
     (folder / "lea" / "homework.pdf").write_bytes(b"%PDF-1.4")
+
+
+def elsewhere(official: Path, path: Path) -> None:
+    """Right answers, in cells of the student's own: without the exercise's, and below a check."""
+    mia = Student(official)
+    mia.notebook.cells[1].source = "%matplotlib inline\nTWO = 2\n" + LESSON
+    mia.insert_before("e1", "def double(x):\n    return TWO * x")
+    mia.notebook.cells.remove(mia.find("e1", "exercise"))
+    mia.insert_before("e3", "def total(x):\n    return x.sum()")
+    mia.find("e4", "exercise").source = "check = 1\nguess = 7"
+    mia.save(path)
+
+
+@pytest.mark.slow
+def test_answers_in_cells_of_their_own(official, tmp_path):
+    elsewhere(official, tmp_path / "mia.ipynb")
+    report = grading.grade(tmp_path / "mia.ipynb", 7, Limits(10, 4), official)
+    assert [result.state for result in report.results] == [RIGHT, UNANSWERED, UNANSWERED, RIGHT]
+    remarks = [result.remarks for result in report.results]
+    assert remarks == [(), (submission.BELOW,), (), (judge.TAKEN,)]
 
 
 @pytest.mark.slow
