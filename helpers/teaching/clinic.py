@@ -6,13 +6,13 @@
 """
 
 import argparse
-import base64
 import copy
 import functools
 import inspect
 import json
 import random
 import textwrap
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from html import escape
@@ -25,6 +25,8 @@ from helpers.metrics import ConfusionMatrix
 from helpers.model import UNet
 from helpers.teaching import mine, ward
 from helpers.teaching.outputs import Described, as_html
+from helpers.transforms import denormalize
+from helpers.visualization import overlay, to_rgb_array
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -610,18 +612,37 @@ def readings(case: Case) -> dict[str, str]:
     }
 
 
+def plot_batch(case: Case, count: int = 6) -> Figure:
+    """Images as they enter its training, and below them the same under their masks."""
+    images, masks = case.batch()
+    figure, axes = plt.subplots(
+        2, count, figsize=(11.6, 4.2), dpi=90, layout="constrained", squeeze=False
+    )
+    for k, image in enumerate(denormalize(images[:count])):
+        axes[0, k].imshow(to_rgb_array(image))
+        axes[1, k].imshow(overlay(image, masks[k]), interpolation="nearest")
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return figure
+
+
 def sheets(clinic: Ward, labels: Sequence[str], key: bool = False) -> str:
     """Markdown, a page for each patient to fill in by hand; key: adds the diagnoses at the end."""
     choices = "\n".join(f"- [ ] {text}" for text in DIAGNOSES.values())
     pages = []
     for label in labels:
         case = clinic[label]
-        shown = Described(plot_case(case, clinic.sound.curve), describe(case))
-        data = base64.b64encode(shown.picture).decode()
+        words = "Six images as they enter its training, and below them the same under their masks."
+        pictures = "\n\n".join(
+            f"![{shown.text}](data:image/{shown.kind};base64,{b64encode(shown.picture).decode()})"
+            for shown in (
+                Described(plot_case(case, clinic.sound.curve), describe(case)),
+                Described(plot_batch(case), words, photos=True),
+            )
+        )
         rows = "\n".join(f"| {name} | {value} |" for name, value in readings(case).items())
         pages.append(
-            f"# Patient {label}\n\n“{case.complaint}”\n\n"
-            f"![{shown.text}](data:image/png;base64,{data})\n\n"
+            f"# Patient {label}\n\n“{case.complaint}”\n\n{pictures}\n\n{words}\n\n"
             f"| instrument | reading |\n|---|---|\n{rows}\n\n**Diagnosis**\n\n{choices}\n\n"
             "**Because:**\n\n**Fix:**\n"
         )

@@ -221,6 +221,7 @@ def test_sheets(hospital, source, tmp_path, monkeypatch, capsys):
     assert text.count("# Patient ") == 2 and "# Key" not in text
     for label in "AB":
         assert hospital[label].complaint in text
+    assert text.count("data:image/png") == text.count("data:image/jpeg") == 2  # and the batch
     assert all(text.count(f"- [ ] {words}") == 2 for words in DIAGNOSES.values())
     clinic.main(["sheets", "--count", "2", "--out", str(tmp_path / "key.md"), "--key"])
     key = (tmp_path / "key.md").read_text().partition("# Key, seed 0")[2]
