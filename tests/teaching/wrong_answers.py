@@ -166,6 +166,8 @@ def renormalize(images):
     return {}
 """
 OTHER_ENCODER = "self.encoder = timm.create_model('tf_efficientnet_lite0', features_only=True)"
+SAVED_MEAN = "self.register_buffer('mean', torch.zeros(3)); "
+MORE_THAN_ONE = "{g for g in groups if groups.count(g) > 1}"
 FIXED_ENCODER = "self.encoder = encoder.requires_grad_(False)"
 ENCODER_UNET = """
 class EncoderUNet(nn.Module):
@@ -822,7 +824,11 @@ WRONG = {
         (encoder_unet(stem="images"), "The stem sees"),
         (encoder_unet(list="list"), "nn.ModuleList"),
         (encoder_unet(kernel="3"), "too many"),
-        (encoder_unet(end="self.head(x).softmax(dim=1)"), "values are not"),
+        (encoder_unet(end="self.head(x).softmax(dim=1)"), "probabilities"),
+        (
+            encoder_unet().replace("self.encoder = encoder", SAVED_MEAN + "self.encoder = encoder"),
+            "persistent=False",
+        ),
         (encoder_unet(end="x"), "channels is 16"),
         (encoder_unet().replace("features[::-1]", "features"), "RuntimeError"),
         (encoder_unet().replace("self.encoder", "self.body"), "self.encoder"),
@@ -1035,6 +1041,10 @@ WRONG = {
         (error_of("means.mean(), means.std(ddof=1) / len(means) ** 0.5"), "standard error"),
         (error_of("means.mean(), means.std()"), "n - 1"),
         (error_of("abs(means).mean(), abs(means).std(ddof=1)"), "left the signs out"),
+        (
+            error_of("means.mean(), means.std(ddof=1)").replace("set(groups)", MORE_THAN_ONE),
+            "the mean of each group",
+        ),
         (error_of("-means.mean(), means.std(ddof=1)"), "too many above"),
         (error_of("100 * means.mean(), 100 * means.std(ddof=1)"), "not in percent"),
         (error_of("means.mean(), means.std(ddof=1)", "found - truth"), "(found - true) / true"),

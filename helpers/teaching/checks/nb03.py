@@ -55,10 +55,11 @@ def unet(network: type[nn.Module]) -> str:
     same_shape(logits, (2, 3, 32, 48), "one value for each class at every pixel")
 
     # Likely slips first, then the values.
-    positive = bool((logits >= 0).all())
-    sums_to_one = torch.allclose(logits.sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
-    refuse(positive and sums_to_one, "These are probabilities; the network should return logits.")
-    refuse(positive, "No output is negative: is there a ReLU or a sigmoid after the head?")
+    refuse_probabilities(logits)
+    refuse(
+        bool((logits >= 0).all()),
+        "No output is negative: is there a ReLU or a sigmoid after the head?",
+    )
     logarithms = torch.allclose(logits.exp().sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
     refuse(logarithms, "These are logarithms of probabilities; the network should return logits.")
     for name in ("downs", "ups"):
@@ -229,6 +230,18 @@ def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
         refuse(got != want, f"The output's {axis} is {got}, and should be {want}: {cause}")
 
 
+def refuse_probabilities(logits: Tensor) -> None:
+    """Raise `Hint` if logits (N, C, H, W) are what a softmax makes of them."""
+    total = logits.sum(dim=1)
+    sums_to_one = bool((logits >= 0).all()) and torch.allclose(total, torch.ones(()), atol=1e-4)
+    refuse(sums_to_one, "These are probabilities; the network should return logits.")
+
+
+def saved_buffers(network: nn.Module) -> int:
+    """How many tensors of a state dict are no parameters."""
+    return len(network.state_dict().keys() - dict(network.named_parameters()).keys())
+
+
 def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], cause: str) -> None:
     """Give both the same weights, by name if the names agree, else in order, and compare."""
     have, want = mine.state_dict(), theirs.state_dict()
@@ -236,10 +249,15 @@ def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], 
     pairs = [(have[name], value) for name, value in zip(names, want.values(), strict=False)]
     surplus = parameters(mine) - parameters(theirs)
     found = f"{abs(surplus):,} parameters {'too many' if surplus > 0 else 'missing'}"
+    buffers = len(have) - len(want)
+    if not surplus and buffers == saved_buffers(mine) - saved_buffers(theirs) != 0:
+        found = f"buffers saved beyond those: {buffers} (persistent=False leaves one out)"
+        found = found if buffers > 0 else f"{-buffers} buffers missing, such as a running mean"
+    elif not surplus:
+        found = "there are as many parameters, but in other shapes"
     refuse(
         len(have) != len(want) or any(a.shape != b.shape for a, b in pairs),
-        "The output's shape is right, but the layers are not those asked for: "
-        + (found if surplus else "there are as many parameters, but in other shapes"),
+        f"The output's shape is right, but the layers are not those asked for: {found}",
     )
 
     mine.load_state_dict(dict(zip(names, want.values(), strict=True)))

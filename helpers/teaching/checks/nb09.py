@@ -6,7 +6,13 @@ from typing import Any
 from helpers.constants import IMAGENET_MEAN, IMAGENET_STD
 from helpers.model import DoubleConv, Up
 from helpers.networks.pretrained import PretrainedUNet
-from helpers.teaching.checks.nb03 import build, parameters, same_shape, same_values
+from helpers.teaching.checks.nb03 import (
+    build,
+    parameters,
+    refuse_probabilities,
+    same_shape,
+    same_values,
+)
 from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse, tensor
 
 import torch
@@ -72,7 +78,9 @@ def encoder_unet(network: Callable[..., nn.Module]) -> str:
     for name in ("lateral", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
-    same_shape(ask(mine, images), (2, 3, 64, 96), "does the last Up reach full resolution?")
+    logits = ask(mine, images)
+    same_shape(logits, (2, 3, 64, 96), "does the last Up reach full resolution?")
+    refuse_probabilities(logits)
 
     # Right but for one thing, if it agrees with a network that has this fault.
     scale, shift = std / 0.5, (mean - 0.5) / 0.5

@@ -195,12 +195,12 @@ def count_error(
     function: Callable[[Sequence[int], Sequence[int], Sequence[str]], tuple[float, float]],
 ) -> str:
     """The mean relative error of counts, and how it varies, over groups."""
-    truth = (torch.rand(14) * 90 + 30).long().tolist()
-    groups = [*"ABBCCCADDEEEEE"]
+    truth = (torch.rand(15) * 90 + 30).long().tolist()
+    groups = [*"ABBCCCADDEEEEEF"]
     # Groups err to both sides, and the largest and the smallest group by far from the same: else a
     # slip could give what is right, or what another slip gives.
-    errors_of = torch.tensor([-0.2, -0.25, 0.05, -0.3, 0.1]) + torch.rand(5) * 0.05
-    off = dict(zip("ABCDE", errors_of.tolist(), strict=True))
+    errors_of = torch.tensor([-0.2, -0.25, 0.05, -0.3, 0.1, -0.2]) + torch.rand(6) * 0.05
+    off = dict(zip("ABCDEF", errors_of.tolist(), strict=True))
     pairs = enumerate(zip(truth, groups, strict=True))
     found = [round(n * (1 + off[g])) + k % 3 for k, (n, g) in pairs]
     errors, of_group = np.array(found) / np.array(truth) - 1, group_errors(found, truth, groups)
