@@ -104,8 +104,7 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
     Raises ValueError for runs on different pairs.
     """
     check_comparable([*records, *baselines], "dataset", "split_hash")
-    head = ["network", "parameters", "input", "epochs", "**mIoU** (95 % interval)", *CLASS_NAMES]
-    head += ["own size"]
+    head = ["network", "parameters", "input", "**mIoU** (95 % interval)", *CLASS_NAMES, "own size"]
 
     rows = []
     trained = _best_first(records)
@@ -113,9 +112,7 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
     for name, runs in (*shown, *_best_first(baselines)[:1]):
         size = millions(runs[0]) if "parameters" in runs[0] else "none"
         scores = [f"{mean(values(runs, f'test/iou/{c}')):.3f}" for c in CLASS_NAMES]
-        passes = epochs(runs) if "history" in runs[0] else "none"
-        row = [_titled(name, runs), size, f"{runs[0]['size']} px", passes]
-        row += [with_interval(runs, "test/miou")]
+        row = [_titled(name, runs), size, f"{runs[0]['size']} px", with_interval(runs, "test/miou")]
         there = all("own_size" in run["test"] for run in runs)
         scores += [f"{mean(values(runs, 'test/own_size/miou')):.3f}" if there else "-"]
         rows.append(row + scores)
@@ -125,7 +122,7 @@ def headline_table(records: Sequence[Record], baselines: Sequence[Record] = ()) 
 def _titled(name: str, runs: Sequence[Record]) -> str:
     """The name, with the weights for photographs that the runs have gone on from, if any."""
     weights = runs[0].get("settings", {}).get("experiment", {}).get("weights", "")
-    return f"{name} (goes on from {weights}.pt)" if weights.startswith("pets") else name
+    return f"{name} (from {weights}.pt)" if weights.startswith("pets") else name
 
 
 def details_table(records: Sequence[Record]) -> str:

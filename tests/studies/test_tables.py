@@ -152,8 +152,8 @@ def test_a_run_that_goes_on_from_shipped_weights_says_so(trained):
     settings = trained["settings"]
     begun = settings | {"experiment": settings["experiment"] | {"weights": "pets"}}
     for table in (runs_table, headline_table):
-        names = column(table([stand_in(trained, "more", settings=begun)]), "epochs")
-        assert list(names) == ["more (goes on from pets.pt)"]
+        names = column(table([stand_in(trained, "more", settings=begun)]), "parameters")
+        assert list(names) == ["more (from pets.pt)"]
 
 
 def test_a_run_that_was_not_mirrored(trained):
