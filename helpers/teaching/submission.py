@@ -163,7 +163,7 @@ def _is_constant(part: ast.stmt, known: set[str]) -> bool:
         return False
     try:
         ast.literal_eval(part.value)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):  # such as {[]: 1}
         return False
     return all(isinstance(t, ast.Name) and t.id not in known for t in part.targets)
 

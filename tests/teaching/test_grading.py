@@ -207,7 +207,7 @@ def broken(folder: Path) -> None:
 def elsewhere(official: Path, path: Path) -> None:
     """Right answers, in cells of the student's own: without the exercise's, and below a check."""
     mia = Student(official)
-    mia.notebook.cells[1].source = "%matplotlib inline\nTWO = 2\n" + LESSON
+    mia.notebook.cells[1].source = "%matplotlib inline\nTWO = 2\nNONE = {[]: 1}\n" + LESSON
     mia.insert_before("e1", "def double(x):\n    return TWO * x")
     mia.notebook.cells.remove(mia.find("e1", "exercise"))
     mia.insert_before("e3", "def total(x):\n    return x.sum()")
