@@ -26,7 +26,7 @@ from helpers.model import UNet
 from helpers.teaching import mine, ward
 from helpers.teaching.outputs import Described, as_html
 from helpers.transforms import denormalize
-from helpers.visualization import overlay, to_rgb_array
+from helpers.visualization import plot_samples
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -612,32 +612,20 @@ def readings(case: Case) -> dict[str, str]:
     }
 
 
-def plot_batch(case: Case, count: int = 6) -> Figure:
-    """Images as they enter its training, and below them the same under their masks."""
-    images, masks = case.batch()
-    figure, axes = plt.subplots(
-        2, count, figsize=(11.6, 4.2), dpi=90, layout="constrained", squeeze=False
-    )
-    for k, image in enumerate(denormalize(images[:count])):
-        axes[0, k].imshow(to_rgb_array(image))
-        axes[1, k].imshow(overlay(image, masks[k]), interpolation="nearest")
-    for ax in axes.flat:
-        ax.set_axis_off()
-    return figure
-
-
 def sheets(clinic: Ward, labels: Sequence[str], key: bool = False) -> str:
     """Markdown, a page for each patient to fill in by hand; key: adds the diagnoses at the end."""
     choices = "\n".join(f"- [ ] {text}" for text in DIAGNOSES.values())
     pages = []
     for label in labels:
         case = clinic[label]
+        images, masks = (part[:6] for part in case.batch())
+        batch = plot_samples(denormalize(images), masks, columns=6)
         words = "Six images as they enter its training, and below them the same under their masks."
         pictures = "\n\n".join(
             f"![{shown.text}](data:image/{shown.kind};base64,{b64encode(shown.picture).decode()})"
             for shown in (
                 Described(plot_case(case, clinic.sound.curve), describe(case)),
-                Described(plot_batch(case), words, photos=True),
+                Described(batch, words, photos=True),
             )
         )
         rows = "\n".join(f"| {name} | {value} |" for name, value in readings(case).items())

@@ -186,11 +186,7 @@ def quiz_marks(given: dict[int, str], questions: list[Question]) -> list[int | N
 
 
 def _quiz_calls(source: str) -> list[ast.Call]:
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    calls = [node for node in submission.nodes(source) if isinstance(node, ast.Call)]
     return [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "quiz"]
 
 

@@ -189,14 +189,9 @@ def given(official: NotebookNode) -> list[str]:
     asked: set[str] = set()
     for cell in official.cells:
         if has(cell, "exercise"):
-            for part in ast.parse(cell.source).body:
-                names = [n for n in ast.walk(part) if isinstance(n, ast.Name)]
-                defined |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
-                defined |= (
-                    {part.name} if isinstance(part, ast.FunctionDef | ast.ClassDef) else set()
-                )
+            defined |= _names_set(cell.source)
         if has(cell, "check"):
-            asked |= {n.id for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Name)}
+            asked |= {node.id for node in nodes(cell.source) if isinstance(node, ast.Name)}
     return sorted(asked - defined - {"check"})
 
 
@@ -221,20 +216,24 @@ def answered_below(student: NotebookNode, official: NotebookNode) -> set[str]:
     found = set()
     for cell in student.cells:
         if has(cell, "check"):
-            calls = [n for n in _walk(cell.source) if isinstance(n, ast.Call)]
+            calls = [node for node in nodes(cell.source) if isinstance(node, ast.Call)]
             firsts = [call.args[0] for call in calls if call.args]
             asked |= {first.id: number(cell) for first in firsts if isinstance(first, ast.Name)}
         elif cell.cell_type == "code" and not number(cell) and cell.source not in ours:
-            nodes = _walk(cell.source)
-            names = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-            stored = [n for n in nodes if isinstance(n, ast.Name)]
-            names |= {n.id for n in stored if isinstance(n.ctx, ast.Store)}
-            found |= {asked[name] for name in names & asked.keys()}
+            found |= {asked[name] for name in _names_set(cell.source) & asked.keys()}
     return found
 
 
-def _walk(source: str) -> list[ast.AST]:
-    """All parts of a cell, none of a broken one."""
+def _names_set(source: str) -> set[str]:
+    """The names that a cell sets, of functions, classes and values."""
+    found = nodes(source)
+    names = {node.name for node in found if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    values = [node for node in found if isinstance(node, ast.Name)]
+    return names | {node.id for node in values if isinstance(node.ctx, ast.Store)}
+
+
+def nodes(source: str) -> list[ast.AST]:
+    """All parts of a cell's code, none of a broken one's."""
     try:
         return list(ast.walk(ast.parse(_without_magics(source))))
     except (SyntaxError, ValueError, RecursionError):
