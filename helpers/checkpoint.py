@@ -109,8 +109,11 @@ class RunFolder:
             if path.exists():
                 path.rename(path.with_name(f"{path.stem}.{number}{path.suffix}"))
 
-    def read_last(self) -> dict | None:
+    def read_last(self, state: dict) -> dict | None:
         """The state after the last finished epoch, None if there is none.
+
+        Args:
+            state: as `save` gets it. What else a file holds, its run was about.
 
         Raises ValueError for a run of another model, configuration or data.
         """
@@ -118,8 +121,8 @@ class RunFolder:
             return None
         saved = read_checkpoint(path)
 
-        for key, now in self.about.items():
-            if (was := saved.get(key)) == now:
+        for key in self.about | {key: None for key in saved if key not in {*state, "format"}}:
+            if (was := saved.get(key)) == (now := self.about.get(key)):
                 continue
             if isinstance(was, dict) and isinstance(now, dict):  # say what differs, and no more
                 different = [k for k in was | now if was.get(k) != now.get(k)]

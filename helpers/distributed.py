@@ -17,7 +17,7 @@ from torch.utils.data import Sampler
 
 
 def place() -> tuple[int, int]:
-    """The number of this process, from 0 on, and how many there are."""
+    """The number of this process, from 0 on (rank), and how many there are (world size)."""
     together = dist.is_available() and dist.is_initialized()
     return (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
 
@@ -58,14 +58,14 @@ def parallel(model: nn.Module) -> nn.Module:
 
 
 def agree(model: nn.Module) -> None:
-    """Give all processes the buffers of the first, such as BatchNorm's running statistics."""
+    """Broadcast the first process's buffers, such as BatchNorm's running statistics, to all."""
     if place()[1] > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
 
 def everywhere(value: Any) -> list:
-    """The values of all processes, in their order: [value] in one alone."""
+    """Gather the values of all processes, in their order: [value] in one alone."""
     values = [value] * place()[1]
     if len(values) > 1:
         dist.all_gather_object(values, value)

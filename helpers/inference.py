@@ -79,7 +79,7 @@ def evaluate(
 
     Args:
         model: logits (N, C, H, W) from images (N, 3, H, W).
-        loader: batches of images and masks (N, H, W): a DataLoader, or a list of batches.
+        loader: batches of images and int64 masks (N, H, W): a DataLoader, or a list of them.
         device: where to compute; None means where the model is.
         precision: see `pick_precision`; None is float32.
 

@@ -1,4 +1,4 @@
-"""What training minimizes: functions of logits (N, C, H, W) and masks (N, H, W). Notebook 04."""
+"""What training minimizes: of logits (N, C, H, W) and masks (N, H, W), int64. Notebook 04."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of the valid pixels. logits (N, C, H, W), target (N, H, W)."""
+    """Mean cross-entropy of the valid pixels. logits (N, C, H, W), int64 target (N, H, W)."""
     return F.cross_entropy(logits.float(), target, ignore_index=IGNORE_INDEX)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """1 - the mean soft Dice coefficient of the classes, over the batch.
 
-    Shapes: logits (N, C, H, W), target (N, H, W). Pixels with the value `IGNORE_INDEX` do not
+    Shapes: logits (N, C, H, W), int64 target (N, H, W). Pixels with the value `IGNORE_INDEX` do not
     count. Source: Milletari et al. 2016, with |p| + |t| in the denominator.
     """
     valid = target != IGNORE_INDEX  # (N, H, W)

@@ -11,8 +11,9 @@ Several processes, one for each GPU or with a part of the CPU's threads each, tr
     torchrun --nproc-per-node 2 -m helpers.train --data synthetic --out runs/first --epochs 5
 
 Each takes its part of every batch (--batch-size is of all together), so the gradients are those of
-one process, but for two things that see one part of a batch only: BatchNorm's statistics in
-training, and the Dice loss, which is no mean over samples. Scores differ as between seeds.
+one process, but for three things that see one part of a batch only: BatchNorm's statistics in
+training, the Dice loss, which is no mean over samples, and the cross-entropy where pixels are
+ignored, a mean over those that count in each part. Scores differ as between seeds.
 """
 
 import argparse
@@ -106,6 +107,8 @@ def processes(name: str) -> Iterator[torch.device]:
         yield device
         return
 
+    if device.type == "mps" and name == "auto":  # gloo does not know it
+        device = torch.device("cpu")
     if device.type == "cuda":  # a GPU for each
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)

@@ -230,7 +230,8 @@ def fit(
             nothing on disk.
         resume: go on from folder/last.pt, if there is one, as if training had not stopped.
         about: plain values that are kept with the weights, such as what
-            `helpers.data.describe(train, val)` gives; a run goes on with the same only.
+            `helpers.data.describe(train, val)` gives; a run goes on with the same only. What `fit`
+            keeps itself stays ("model_config", "config", "device", ...).
         after_step: called with the model and the loss (on the device) after each step.
         interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the
             training early. Otherwise it is raised again, so that a script stops. Either way a line
@@ -256,8 +257,8 @@ def fit(
     state = TrainingState.start(model, config, config.epochs * steps, precision)
 
     # Go on from the files of an earlier run, or put them aside.
-    files = RunFolder(folder, _settings(model, config, steps, precision) | (about or {}))
-    if resume and (saved := files.read_last()):
+    files = RunFolder(folder, (about or {}) | _settings(model, config, steps, precision))
+    if resume and (saved := files.read_last(state.state_dict())):
         state.load_state_dict(saved)
     else:
         files.start()

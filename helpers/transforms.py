@@ -21,7 +21,7 @@ def open_photo(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            if image.mode[0] in "IF":
+            if image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile):
                 raise ValueError("it has 16 bits or more, which would be cut, not scaled, to 8")
             return ImageOps.exif_transpose(image).convert("RGB")
     except (FileNotFoundError, PermissionError):

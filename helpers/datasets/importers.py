@@ -93,6 +93,8 @@ def export_folder(folder: str | Path, kind: str, out: str | Path) -> Path:
         partial.mkdir()
         KINDS[kind].write(ours, partial)
     print(f"{out}: {len(ours.rows)} images as {kind} reads them.")
+    if (table := folder / "images.csv").is_file():
+        print(f"Groups do not go along, nor splits always: copy {table} into what is made from it.")
     return out
 
 

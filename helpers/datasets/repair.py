@@ -37,7 +37,7 @@ def repair_folder(root: str | Path, findings: Sequence[Finding], out: str | Path
     left_out = {path for f in findings if f.repair == "leave out" for path in f.files}
     relabel = {f.files[0]: f.relabel for f in findings if f.repair == "relabel"}
     for path in relabel:
-        if path.suffix != ".png" and (other := path.with_suffix(".png")).is_file():
+        if path.suffix.lower() != ".png" and (other := path.with_suffix(".png")).is_file():
             raise ValueError(f"{path} and {other.name} have one name: rename or delete one first")
     joined = [[path.stem for path in f.files] for f in findings if f.repair == "join"]
     folder = OwnFolder(root, root.name, read_classes(root), ()) if relabel else None

@@ -55,8 +55,8 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     """The T > 0 for which softmax(logits / T) has the lowest cross-entropy. T > 1: it was too sure.
 
     The order of the classes does not change, and so neither do predictions and IoU. Fit it on
-    validation images, never on the test split. Shapes: logits (N, C, H, W), target (N, H, W).
-    Source: Guo et al. 2017.
+    validation images, never on the test split. Shapes: logits (N, C, H, W), int64 target
+    (N, H, W). Source: Guo et al. 2017.
     """
     scale = torch.zeros(1, requires_grad=True)  # log T
     optimizer = torch.optim.LBFGS([scale], max_iter=30, line_search_fn="strong_wolfe")

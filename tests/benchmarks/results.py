@@ -38,8 +38,8 @@ OWN_IMAGES, DRAWN = "own-images", "drawn cells"  # a study on another dataset
 NO_RECORD = "no record yet"
 ENCODER_BASELINE = "one rate"
 ONE_RUN = (
-    "One run each, which decides little: a difference of up to nearly three times the seeds'\n"
-    'spread in "What makes it work", the spread of one run, can be luck.'
+    "One run each, which decides little: a difference of up to about 0.02 can be luck, by the\n"
+    'spread of the runs of "What makes it work" (notebook 07 computes it).'
 )
 SEVERAL = "Where a row has one run, a difference decides little."
 USUAL = TrainingConfig()
@@ -106,7 +106,8 @@ def protocol(load: Load) -> str:
   compared on this page only. At an input size up to 224 px, scores are of the same photographs as
   those of others on the official test list, but of a copy whose photographs and masks were scaled
   before, and compressed again: what that changes was not measured, so read differences of a
-  hundredth with care.
+  hundredth with care. At a larger input, where the copy is enlarged, a row is to be compared with
+  those of this page only.
 - **Recipe**, where a table or a command says nothing else: the input is the image squashed to a
   square, normalized by ImageNet's mean and deviation; random flips, affine maps and colors
   (`default_augmentation`); batches of {Experiment().batch_size}; AdamW with a weight decay of
@@ -299,9 +300,10 @@ def peers_section(records: list[Record], rates: list[Record], speeds: list[Recor
     return f"""\
 Networks of others in our own loop: the same pairs, input size, batches, augmentation, loss,
 optimizer and schedule. Each takes the learning rate that was best on validation in a shorter
-trial (the second table). Minutes are turned into steps, at the speed that each network has in
-training in {speeds[0]["precision"]}, alone and in turn, on {speeds[0]["device"]}: so the runs
-could be made anywhere, in the precision that "Made by" names. All see every pair at least once.
+trial, of one pass at least, which is nearly a whole run of the slowest (the second table). Minutes
+are turned into steps, at the speed that each network has in training in {speeds[0]["precision"]},
+alone and in turn, on {speeds[0]["device"]}: so the runs could be made anywhere, in the precision
+that "Made by" names. All see every pair at least once.
 The speeds are medians of rounds; the slowest and the fastest of these are up to {apart(speeds[0])}
 of the median apart ("Speed"), and so may the minutes be.
 Epochs are passes over all pairs. The best of five validations, one after each fifth of the time,

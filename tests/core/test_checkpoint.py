@@ -195,15 +195,18 @@ class TestRunFolder:
         files = RunFolder(None, {})
         files.start()
         files.save({}, {}, True)
-        assert files.read_last() is None
+        assert files.read_last({}) is None
 
     def test_only_plain_values_are_kept(self, tmp_path):
         """NumPy's float64 is a float to Python, and no plain value to torch's safe reading."""
-        folder = RunFolder(tmp_path, {"score": np.float64(0.5), "names": ("a", "b")})
-        folder.save({"model": {}, "model_config": {}}, {}, improved=False)
-        saved = folder.read_last()
+        about, state = {"model_config": {}, "names": ("a", "b")}, {"model": {}}
+        folder = RunFolder(tmp_path, about | {"score": np.float64(0.5)})
+        folder.save(state, {}, improved=False)
+        saved = folder.read_last(state)
         assert type(saved["score"]) is float and saved["names"] == ["a", "b"]
-        assert RunFolder(tmp_path, {"names": ("a", "b")}).read_last() is not None
+
+        with pytest.raises(ValueError, match=r"made with score 0\.5, not None"):
+            RunFolder(tmp_path, about).read_last(state)
 
     def test_a_new_run_renames_the_files_of_each_earlier_one(self, tmp_path):
         folder = RunFolder(tmp_path / "run", {})

@@ -351,7 +351,7 @@ class TestErrors:
         [
             ("--epochs 3", "config"),
             ("--seed 1", "config"),
-            ("--model base_channels=8 depth=2", "model_config"),
+            ("--model base_channels=8 depth=2", "experiment"),
             ("--augment none", "experiment"),
             ("--batch-size 15", "experiment"),
             ("--limit 20", "training_samples"),
@@ -416,3 +416,14 @@ def test_shipped_weights_are_named_and_summed(command):
     settings = command(*default, "--weights", "synthetic")["settings"]
     assert settings["experiment"]["weights"] == "synthetic"
     assert settings["weights_sha256"] == sums["synthetic.pt"]
+
+
+def test_processes_on_a_mac_share_its_cpu(monkeypatch):
+    """gloo, which joins processes without CUDA, does not know Apple's MPS."""
+    started = []
+    monkeypatch.setattr(train, "pick_device", lambda name: torch.device("mps"))
+    monkeypatch.setattr(train.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(train.dist, "init_process_group", started.append)
+    monkeypatch.setattr(train.dist, "destroy_process_group", lambda: None)
+    with train.processes("auto") as device:
+        assert device.type == "cpu" and started == ["gloo"]

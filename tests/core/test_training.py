@@ -3,7 +3,7 @@ import math
 import random
 import warnings
 
-from helpers.checkpoint import read_checkpoint
+from helpers.checkpoint import load_model, read_checkpoint
 from helpers.constants import IGNORE_INDEX
 from helpers.data import SegmentationDataset, describe, make_loader
 from helpers.inference import evaluate
@@ -317,6 +317,9 @@ class TestBest:
         assert best["config"]["learning_rate"] == 3e-3 and best["precision"] == "float32"
         assert best["device"] == "cpu" and best["model_config"]["depth"] == 2
 
+        train(small(), folder=tmp_path, about={"model_config": {}})
+        assert load_model(tmp_path / "best.pt")[1]["model_config"]["depth"] == 2
+
     def test_what_cannot_be_kept_is_refused_before_the_first_step(self, train, small, tmp_path):
         steps, about = [], {"data": tmp_path}
         options = {"about": about, "after_step": lambda model, loss: steps.append(loss)}
@@ -496,6 +499,8 @@ class TestResume:
         others = SegmentationDataset(pairs, list(range(1, 9)))
         with pytest.raises(ValueError, match=r"made with names_hash .*, not .*another folder"):
             train(small(), folder=tmp_path, about=describe(others, data[1]), resume=True)
+        with pytest.raises(ValueError, match=r"made with .*, not None"):
+            train(small(), folder=tmp_path, resume=True)
         with pytest.raises(ValueError, match="made with steps_per_epoch 3, not 8"):
             train(small(), make_loader(data[0], 1), folder=tmp_path, resume=True)
 

@@ -13,6 +13,7 @@ from helpers.transforms import (
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -196,6 +197,12 @@ class TestOpenPhoto:
         with pytest.raises(
             ValueError, match=r"deep\.tif cannot be decoded \(it has 16 bits or more"
         ):
+            open_photo(path)
+
+    def test_nor_those_of_colors(self, tmp_path):
+        path = tmp_path / "deep.tif"
+        tifffile.imwrite(path, np.full((8, 8, 3), 900, np.uint16), photometric="rgb")
+        with pytest.raises(ValueError, match=r"deep\.tif cannot be decoded \(it has 16 bits"):
             open_photo(path)
 
     def test_a_file_that_claims_to_be_huge_is_refused(self, tmp_path, monkeypatch):

@@ -179,6 +179,20 @@ class TestThereAndBack:
         export_folder(two, kind, tmp_path / "out")
         assert len(open_folder(import_folder(kind, tmp_path / "out", tmp_path / "back")).rows) == 2
 
+    def test_groups_that_stay_behind_are_named(self, kind, two, tmp_path, capsys):
+        export_folder(two, kind, tmp_path / "out")
+        assert "images.csv" not in capsys.readouterr().out
+        rows = [(path.stem, "dish") for path in sorted((two / "images").iterdir())]
+        lines = ["name,group", *map(",".join, rows)]
+        (two / "images.csv").write_text("\n".join(lines), encoding="utf-8")
+        export_folder(two, kind, tmp_path / "again")
+        assert f"copy {two / 'images.csv'} into" in capsys.readouterr().out
+
+        # What the line asks for keeps them.
+        back = import_folder(kind, tmp_path / "again", tmp_path / "back")
+        shutil.copy(two / "images.csv", back)
+        assert {row.group for row in open_folder(back).rows} == {"dish"}
+
     def test_an_image_of_nothing_but_background(self, kind, tmp_path):
         masks = {"none": np.zeros((4, 4), np.uint8), "some": np.eye(4, dtype=np.uint8)}
         source = write_ours(tmp_path / "mine", masks, ["background", "cell"])

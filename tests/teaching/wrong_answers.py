@@ -455,9 +455,15 @@ WRONG = {
         ),
         (
             LETTERBOX.format("image / 255, mask", "v2.functional.resize", BOTH_SIDES),
-            "asked are bytes",
+            "from 0 to 255",
         ),
         (LETTERBOX.format("image, mask", "to_corner", BOTH_SIDES), "The mask shifts"),
+        (
+            LETTERBOX.format("image, mask", "v2.functional.resize", BOTH_SIDES).replace(
+                "height, width = (", "width, height = ("
+            ),
+            "Height and width are swapped",
+        ),
     ],
     "02.5": [
         (
@@ -494,6 +500,16 @@ WRONG = {
             ),
             "training comes first",
         ),
+        (
+            ANIMALS.replace("    held = torch.isin(animals, {})", "    held = animals < 0").replace(
+                "    return",
+                "    for animal in numbers:\n"
+                "        if held.sum() < len(animals) // 4:\n"
+                "            held |= animals == animal\n"
+                "    return",
+            ),
+            "a quarter of the *photographs*",
+        ),
         (UNSEEDED, "same seed gave two"),
         (UNSEEDED.replace("torch.randperm(len(numbers))", "slice(None)"), "Another seed"),
     ],
@@ -525,6 +541,7 @@ WRONG = {
         (unet(end="self.head(x).log_softmax(dim=1)"), "logarithms"),
         (unet(classes="3"), "channels is 3"),
         (unet(end="x"), "channels is 16"),
+        (unet(end="self.head(x).argmax(dim=1)"), "The output is (2, 32, 48)"),
         (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
     ],
     "03.4": [
@@ -532,6 +549,10 @@ WRONG = {
         (field("2 * kernel"), "one pixel to each side"),
         (field("2"), "still 3 everywhere"),
         (field("kernel"), "For depth"),
+        (
+            field("kernel - 1").replace("(low - reach) // 2", "int((low - reach) / 2)"),
+            "For depth 5, kernel 7",
+        ),
         ("receptive_field = lambda depth, kernel, position: 5", "two things"),
     ],
     "03.5": [

@@ -178,21 +178,22 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
 
         # Which values came back, and how many pixels are padding.
         scaled = image.max() <= 1
-        refuse(scaled, "The image is in 0..1: asked are bytes, uint8, as resize_image gives them.")
+        refuse(scaled, "The image is in 0..1: asked are values from 0 to 255.")
         found, inside = set(boxed.unique().tolist()), boxed != IGNORE_INDEX
         refuse(1 in found, "The mask came back with background in it: by padding or averaging?")
         refuse(not found <= {0, 2, IGNORE_INDEX}, f"The mask came back with {sorted(found)}.")
         cause = "is the photo stretched, or is the mask padded with another value?"
         refuse(inside.all(), f"No pixel of the mask is {IGNORE_INDEX}: {cause}")
-        scale = 64 / max(width, height)
-        wanted = 64 * 64 - round(width * scale) * round(height * scale)
-        padded = int((~inside).sum())
+        high, wide = (round(side * 64 / max(width, height)) for side in (height, width))
+        wanted, padded = 64 * 64 - high * wide, int((~inside).sum())
         unlike = abs(padded - wanted) > 64
         refuse(unlike, f"{padded} pixels are padding; with the aspect kept, {wanted} are.")
 
         # Where the photo lies, what surrounds it, and whether it was made small with care.
-        refuse(image[0, inside].float().std() < 30, "The photo does not lie where the mask lies.")
         rows, columns = inside.nonzero().T
+        turned = (rows.max() - rows.min() > columns.max() - columns.min()) != (height > width)
+        refuse(turned, f"Height and width are swapped: {high} x {wide} pixels belong to the photo.")
+        refuse(image[0, inside].float().std() < 30, "The photo does not lie where the mask lies.")
         off = max(abs(int(line.min() + line.max()) - 63) for line in (rows, columns))
         refuse(off > 1, "The photo should lie in the middle, with equal padding on both sides.")
         part = boxed[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -203,7 +204,7 @@ def letterbox(function: Callable[[Image.Image, np.ndarray, int], tuple[Tensor, T
         shifted = torch.equal(part, corner) and not torch.equal(part, middle)
         refuse(shifted, "The mask shifts: values are from the corner of each cell (exercise 2).")
         gray = (image[:, ~inside] == 124).all()
-        refuse(not gray, "Beside the photo the image should be gray: 124 in each color.")
+        refuse(not gray, "Beside the photo the image should be gray, 124: pad after resizing.")
         coarse = image[2, inside].float().std() > 55
         refuse(coarse, "Fine stripes of the photo became coarse ones: is there antialiasing?")
     return "Shapes stay true, and the padding is ignored."
@@ -223,6 +224,7 @@ def split_by_animal(function: Callable[[Tensor, int], tuple[Tensor, Tensor]]) ->
     """A split that keeps the photographs of each animal together."""
     photographs_kept_together(function, torch.randint(1, 9, (30,)))
     photographs_kept_together(function, torch.full((40,), 3))  # a quarter can be reached exactly
+    photographs_kept_together(function, torch.full((41,), 3))  # and here its whole part, too little
     return "No animal is known before validation asks about it."
 
 

@@ -88,8 +88,11 @@ def receptive_field(function: Callable[[int, int, int], tuple[int, int]]) -> str
             low, high = 2 * low - reach, 2 * high + 1 + reach
         return low, high
 
-    for kernel in (7, *(1 + 2 * torch.randint(0, 4, (5,))).tolist()):  # 7 tells slips apart
-        depth, position = int(torch.randint(1, 6, ())), int(torch.randint(100, 200, ()))
+    ends = ((1, 6), (0, 4), (100, 200))
+    drawn = [[int(torch.randint(*two, ())) for two in ends] for _ in range(5)]
+    # The first tells slips apart: on its way down, it is odd below 0, where int() is not //.
+    for depth, half, position in [(5, 3, int(torch.randint(30, 58, ()))), *drawn]:
+        kernel = 1 + 2 * half
         answer = ask_two(function, depth, kernel, position, what="the first pixel, the last one")
         first, last = map(number, answer)
         right = walk(depth, kernel - 1, position)
@@ -225,7 +228,9 @@ def parameters(module: nn.Module) -> int:
 
 def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
     """Raise `Hint` that names the first axis that differs."""
-    axes = zip(("batch", "channels", "height", "width"), output.shape, wanted, strict=True)
+    shape = tuple(output.shape)
+    refuse(len(shape) != len(wanted), f"The output is {shape}, and should be {wanted}: {cause}")
+    axes = zip(("batch", "channels", "height", "width"), shape, wanted, strict=True)
     for axis, got, want in axes:
         refuse(got != want, f"The output's {axis} is {got}, and should be {want}: {cause}")
 
@@ -254,7 +259,7 @@ def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], 
         found = f"buffers saved beyond those: {buffers} (persistent=False leaves one out)"
         found = found if buffers > 0 else f"{-buffers} buffers missing, such as a running mean"
     elif not surplus:
-        found = "there are as many parameters, but in other shapes"
+        found = "there are as many parameters, but in other shapes, or another order"
     refuse(
         len(have) != len(want) or any(a.shape != b.shape for a, b in pairs),
         f"The output's shape is right, but the layers are not those asked for: {found}",
