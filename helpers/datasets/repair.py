@@ -37,7 +37,8 @@ def repair_folder(root: str | Path, findings: Sequence[Finding], out: str | Path
     left_out = {path for f in findings if f.repair == "leave out" for path in f.files}
     relabel = {f.files[0]: f.relabel for f in findings if f.repair == "relabel"}
     for path in relabel:
-        if path.suffix.lower() != ".png" and (other := path.with_suffix(".png")).is_file():
+        other = path.with_suffix(".png")  # itself, if the file system ignores case: x.PNG
+        if other.is_file() and not other.samefile(path):
             raise ValueError(f"{path} and {other.name} have one name: rename or delete one first")
     joined = [[path.stem for path in f.files] for f in findings if f.repair == "join"]
     folder = OwnFolder(root, root.name, read_classes(root), ()) if relabel else None

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from helpers.datasets.__main__ import main
 from helpers.datasets.check import check_folder, report
@@ -676,6 +677,24 @@ def test_a_mended_mask_overwrites_no_other(mine, tmp_path):
     with pytest.raises(ValueError, match=r"dish_3\.bmp and dish_3\.png have one name: rename or"):
         repair_folder(mine, check(mine), tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("ignores_case", [True, False])
+def test_a_mask_whose_suffix_is_in_capitals(mine, tmp_path, monkeypatch, ignores_case):
+    """x.PNG becomes x.png, which on macOS and Windows is the same file, and elsewhere another."""
+    for name in NAMES:
+        change_mask(mine, name, lambda mask: mask * 255)
+    first = paths(mine, "dish_3")[1]
+    first.rename(first.with_suffix(".PNG"))
+    findings, is_file = check(mine), Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda path: path == first or is_file(path))
+    monkeypatch.setattr(Path, "samefile", lambda path, other: path == other or ignores_case)
+    if not ignores_case:
+        with pytest.raises(ValueError, match=r"dish_3\.PNG and dish_3\.png have one name"):
+            repair_folder(mine, findings, tmp_path / "out")
+        return
+    repair_folder(mine, findings, tmp_path / "out")
+    assert is_file(tmp_path / "out" / "masks" / first.name)
 
 
 def test_a_repaired_list_keeps_all_its_columns(mine, tmp_path):
