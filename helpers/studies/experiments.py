@@ -124,6 +124,8 @@ def run_experiment(
     torch.manual_seed(seed)
     model = build_network(experiment, len(source.class_names))
     config = TrainingConfig(**{"seed": seed} | training | experiment.training)
+    with torch.no_grad():  # a size that it can't take is refused before the images are read
+        model.eval()(torch.zeros(1, 3, experiment.size, experiment.size))
 
     splits, settings = splits_of(experiment, source, limit), settings_of(experiment)
     if test and not len(splits.test):

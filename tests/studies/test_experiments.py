@@ -108,6 +108,16 @@ def test_a_test_without_pairs_is_refused_before_the_training(drawn, monkeypatch)
         run_experiment("tiny", drawn, TINY, test=True)
 
 
+def test_a_size_that_the_network_cannot_take_is_refused_before_the_images_are_read(
+    drawn, monkeypatch
+):
+    read = []
+    monkeypatch.setattr(experiments, "load_splits", lambda *args, **options: read.append(args))
+    with pytest.raises(ValueError, match="image size 33 x 33 is not divisible by"):
+        run_experiment("33 px", drawn, Experiment(size=33), epochs=1, device="cpu")
+    assert not read
+
+
 def test_unknown_and_contradictory_experiments_are_refused(drawn):
     with pytest.raises(KeyError, match=r"no experiment 'depth 9': there are baseline, no skips"):
         run_experiment("depth 9", drawn)
