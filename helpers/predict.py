@@ -35,13 +35,15 @@ from helpers.transforms import normalize, resize_image
 from helpers.visualization import overlay
 
 import numpy as np
+import tifffile
 import torch
 from filelock import FileLock
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, PngImagePlugin
 from torch import Tensor
 from tqdm import tqdm
 
 NOTES = "predictions.json"
+SOURCE = "source"  # what a mask's file tells of its image
 BAD_IMAGE = (ValueError, FileNotFoundError, PermissionError)  # what is wrong with one, not with all
 
 
@@ -87,6 +89,7 @@ class Run:
         self.sources = find_images(options.images, options.out)
         self.noted = note(options.out, self.sources, self.settings())
         self.failed: set[str] = set()
+        self.stamps: dict[str, str] = {}  # of the images, from before they are read
 
     def settings(self) -> dict:
         """What a mask depends on, besides its image."""
@@ -106,6 +109,7 @@ class Run:
         with bar, ThreadPoolExecutor(4) as pool:  # that read and write
             for start in range(0, len(todo), size):
                 some = todo[start : start + size]
+                self.stamps |= {target: stamp(self.sources[target]) for target in some}
                 alone = {target for target in some if self.is_alone(target)}
                 self.predict_batch([target for target in some if target not in alone], pool)
                 bar.update(len(some) - len(alone))
@@ -119,9 +123,10 @@ class Run:
         return self.about.get("scale") is not None or is_large(self.sources[target])
 
     def is_done(self, target: str) -> bool:
-        """Whether all that is wanted of an image is there, and newer than the image.
+        """Whether all that is wanted of an image is there, newer than the image, and of this one.
 
-        A file that was moved or copied there may keep an older time: when it came counts, too.
+        A file that was moved or copied there may keep an older time: when it came counts, too. And
+        where its folder was renamed, no time tells, but the mask does.
         """
         masks = [path for s in (".png", ".tif") if (path := self.path(target, s)).is_file()]
         more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
@@ -129,6 +134,8 @@ class Run:
         source = self.sources[target]
         is_whole = all(path.is_file() and path.stat().st_size for path in paths)
         if not masks or not source.is_file() or not is_whole:
+            return False
+        if source_of(masks[0]) != stamp(source):
             return False
         changed = max(source.stat().st_mtime, source.stat().st_ctime)
         return min(path.stat().st_mtime for path in paths) >= changed
@@ -214,10 +221,11 @@ class Run:
             with atomic(self.path(target, ".overlay.jpg")) as partial:
                 tinted.save(partial, "JPEG", quality=90)
 
-        image = Image.fromarray(mask)
+        image, note = Image.fromarray(mask), PngImagePlugin.PngInfo()
         image.putpalette(self.palette)
+        note.add_text(SOURCE, self.stamps[target])
         with atomic(self.path(target, ".png")) as partial:
-            image.save(partial, "PNG")
+            image.save(partial, "PNG", pnginfo=note)
 
     def write_large(self, target: str, strips: Iterator[Tensor], shape: Shape) -> None:
         """The mask of an image that is read by strips."""
@@ -225,10 +233,13 @@ class Run:
         bar = tqdm(strips, name, total=count, unit="strip", leave=False, disable=None)
         masks = (logits.argmax(dim=0).byte().numpy() for logits in bar)
         with atomic(self.path(target, ".tif")) as partial:
-            write_mask(partial, masks, shape, self.palette)
+            write_mask(partial, masks, shape, self.palette, self.stamps[target])
 
     def count(self) -> None:
-        """objects.csv and counts.csv, of all masks that there are, those of earlier calls, too."""
+        """objects.csv and counts.csv, of all masks that there are, those of earlier calls, too.
+
+        A mask is left out whose image has changed since.
+        """
         options, good = self.options, [t for t in self.noted if t not in self.failed]
         heads = ["image", "class", *COLUMNS, "touches_border"]
         objects, counts = self.out / "objects.csv", self.out / "counts.csv"
@@ -245,6 +256,11 @@ class Run:
                 if not (path := self.path(target, ".png")).is_file():
                     if target in self.sources:
                         self.fail(target, ValueError("its mask is too large to count in: cut it"))
+                    continue
+                source = Path(self.noted[target])
+                if source.is_file() and source_of(path) not in ("", stamp(source)):
+                    told = f"left out: {source} has changed since its mask was made"
+                    tqdm.write(told, file=sys.stderr)
                     continue
                 with Image.open(path) as image:
                     mask = np.asarray(image)
@@ -340,6 +356,26 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
             text = json.dumps({"settings": settings, "images": images}, indent=1)
             partial.write_text(text, encoding="utf-8")
     return images
+
+
+def stamp(path: Path) -> str:
+    """Size and time of a file, by which a mask knows its image again; empty if it is not there."""
+    if not path.is_file():
+        return ""
+    known = path.stat()
+    return f"{known.st_size} bytes, {known.st_mtime_ns} ns"
+
+
+def source_of(mask: Path) -> str:
+    """The stamp that a mask holds of its image; empty if it holds none, or is damaged."""
+    try:
+        if mask.suffix == ".tif":
+            with tifffile.TiffFile(mask) as file:
+                return str(file.pages.first.description)
+        with Image.open(mask) as image:
+            return str(image.info.get(SOURCE, ""))
+    except Exception:  # a broken file raises a dozen types
+        return ""
 
 
 def read_notes(path: Path) -> dict:

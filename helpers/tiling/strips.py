@@ -63,7 +63,9 @@ def open_rows(
         raise ValueError(f"{path} cannot be decoded ({error}): copy or export it again") from error
 
 
-def write_mask(path: Path, parts: Iterable[np.ndarray], shape: Shape, palette: bytes) -> None:
+def write_mask(
+    path: Path, parts: Iterable[np.ndarray], shape: Shape, palette: bytes, description: str = ""
+) -> None:
     """Write a mask as an indexed TIFF, one strip after the other.
 
     parts: class indices, uint8 (ROWS, W) each; the last may have fewer rows. palette: 256 times
@@ -80,6 +82,7 @@ def write_mask(path: Path, parts: Iterable[np.ndarray], shape: Shape, palette: b
         compression="zlib",
         rowsperstrip=ROWS,
         metadata=None,
+        description=description,
         bigtiff=math.prod(shape) > 2**31,
     )
 

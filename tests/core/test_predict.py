@@ -201,6 +201,21 @@ class TestMore:
         with open("out/counts.csv", newline="") as file:
             assert [row["image"] for row in csv.DictReader(file)] == ["a", "b"]
 
+    def test_tables_leave_out_the_mask_of_an_image_that_has_changed(self, weights, capsys):
+        photo("a.png", seed=1), photo("b.png", seed=2)
+        command(weights(), "a.png", "b.png", "--count", "cell")
+        Path("a.png").write_text("broken")
+        assert command("w.pt", "a.png", "b.png", "--count", "cell") == 1
+        assert command("w.pt", "b.png", "--count", "cell") == 0
+        assert "a.png has changed since its mask was made" in capsys.readouterr().err
+        with open("out/counts.csv", newline="") as file:
+            assert [row["image"] for row in csv.DictReader(file)] == ["b"]
+
+        Path("a.png").unlink()  # what is put away after its prediction counts
+        assert command("w.pt", "b.png", "--count", "cell") == 0
+        with open("out/counts.csv", newline="") as file:
+            assert [row["image"] for row in csv.DictReader(file)] == ["a", "b"]
+
 
 class TestGoingOn:
     def test_an_empty_mask_is_made_anew(self, weights):
@@ -242,6 +257,25 @@ class TestGoingOn:
         assert command("w.pt", "in") == 0
         with Image.open("out/a.png") as mask:
             assert mask.width == 40
+
+    @pytest.mark.parametrize("large", [False, True])
+    def test_another_folder_of_one_name_is_done_again(self, weights, monkeypatch, large):
+        """No file's time changes where the folder above it is renamed."""
+        if large:
+            monkeypatch.setattr(strips, "LARGE", 1000)
+        tiled = {"scale": 1.0} if large else {}
+        for day in (1, 2):
+            photo(f"day{day}/a.tif", width=40 + day, seed=day)
+        os.replace("day1", "in")
+        command(weights(**tiled), "in")
+        os.replace("in", "day1"), os.replace("day2", "in")
+        assert command("w.pt", "in") == 0 and command("w.pt", "in", out="new") == 0
+        (name,) = written() - {"predictions.json"}
+        assert name == ("a.tif" if large else "a.png")
+        again, new = Path("out", name), Path("new", name)
+        assert (read(again) == read(new)).all() and read(again).shape[1] == 42
+        before = again.stat().st_mtime_ns
+        assert command("w.pt", "in") == 0 and again.stat().st_mtime_ns == before
 
     def test_what_several_processes_note_at_once_is_all_kept(self):
         with ThreadPoolExecutor(8) as pool:

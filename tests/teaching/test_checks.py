@@ -14,14 +14,15 @@ from helpers.data import Splits
 from helpers.datasets.pets import PairReader, PetFolder
 from helpers.metrics import ConfusionMatrix
 from helpers.model import DoubleConv, Down
-from helpers.teaching.checks import nb02, nb03, nb04, nb05, nb06, verdict
+from helpers.teaching.checks import nb02, nb03, nb04, nb05, nb06, nb10, verdict
 
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from wrong_answers import WRONG
+from wrong_answers import WRONG, held_out
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] not in ("00", "08")]
@@ -181,6 +182,19 @@ def test_right_answers_may_be_written_in_another_order(capsys):
 def test_padding_may_be_counted_in_whole_rows(rounding, capsys):
     nb02.padding_share(lambda w, h, size: 1 - rounding(size * min(w, h) / max(w, h)) / size)
     assert capsys.readouterr().out.startswith("Exercise 02.1: right.")
+
+
+@pytest.mark.parametrize("names, warned", [("sorted(set(groups))", 0), ("list(set(groups))", 1)])
+@pytest.mark.parametrize("value", ["{}", "torch.tensor({})"])
+def test_the_order_of_a_set_is_warned_of(names, warned, value, capsys):
+    """No answer in one process shows it: the hashes of texts change at each start of Python."""
+    answer = held_out(test=value.format("group in chosen")).replace("sorted(set(groups))", names)
+    made = {"np": np, "torch": torch}
+    exec(answer, made)
+    nb10.split_by_group(made["split_by_group"])
+    said = capsys.readouterr().out
+    assert said.startswith("Exercise 10.1: right. Groups stay whole.")
+    assert said.count("at each start of Python: sort the names") == warned
 
 
 # The errors that notebooks explain ("I get this error"), each with code that raises it.

@@ -1051,6 +1051,11 @@ WRONG = {
             " [*range(0, length - tile, overlap or tile), length - tile]",
             "are enough",
         ),
+        (
+            "tile_starts = lambda length, tile, overlap:"
+            " [*range(0, length - tile - 1, tile - overlap), length - tile]",
+            "share less than",
+        ),
         ("tile_starts = lambda length, tile, overlap: [length - tile, 0]", "In order"),
         ("tile_starts = lambda length, tile, overlap: [length - tile]", "begins at 0"),
         ("tile_starts = lambda length, tile, overlap: [0, (length - tile) / 1]", "whole numbers"),

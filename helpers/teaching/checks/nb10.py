@@ -31,7 +31,8 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
     order = torch.randperm(len(groups)).tolist()
     groups = [groups[i] for i in order]  # those of one group need not stand side by side
     sizes = {name: groups.count(name) for name in groups}
-    seen = set()
+    renamed = [f"the {name}" for name in groups]  # in the same order, in a set mostly in another
+    seen, of_names = set(), False
 
     for fraction, count in ((0.2, 2), (0.28, 3), (0.23, 2)):
         for seed in range(12):
@@ -50,6 +51,7 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
                 "Called twice with one seed, it chooses others: use a generator with that seed.",
             )
             seen.add((count, frozenset(chosen)))
+            of_names |= flags(ask(function, renamed, fraction, seed), len(groups)) != held_out
 
     refuse(len(seen) < 6, "Other seeds choose the same groups.")
     few = flags(ask(function, ["a", "a", "b", "b"], 0.1, 0), 4)
@@ -60,7 +62,8 @@ def split_by_group(function: Callable[[Sequence[str], float, int], Sequence[bool
     )
     half = sum(flags(ask(function, [*"abcdabcd"], 0.5, 0), 8))
     refuse(half != 4, f"Of four groups with two images each, half are four images, and not {half}.")
-    return "Groups stay whole. (Is the set sorted? Its order changes at each start of Python.)"
+    doubt = " (Is it the order of a set? That changes at each start of Python: sort the names.)"
+    return "Groups stay whole." + doubt * of_names
 
 
 def flags(answer: Sequence[bool], count: int) -> list[bool]:
@@ -68,6 +71,7 @@ def flags(answer: Sequence[bool], count: int) -> list[bool]:
     refuse(not hasattr(answer, "__len__"), "Return a list: it is read more than once.")
     values = answer.tolist() if isinstance(answer, Tensor | np.ndarray) else list(answer)
     refuse(len(values) != count, f"One value for each image: {count}, not {len(values)}.")
+    values = [value.item() if isinstance(value, Tensor) else value for value in values]
     plain = all(isinstance(value, bool | np.bool_) for value in values)
     refuse(not plain, "The values are True (held out) or False.")
     return [bool(value) for value in values]
@@ -163,6 +167,7 @@ def doubt_of(
 def tile_starts(function: Callable[[int, int, int], Sequence[int]]) -> str:
     """Where tiles begin along one side."""
     cases = [(512, 128, 32), (500, 128, 32), (128, 128, 0), (300, 64, 16), (430, 128, 32)]
+    cases += [(225, 128, 32)]  # one pixel more than two tiles
     cases += [(int(torch.randint(200, 900, ())), 64, 16) for _ in range(5)]
     for length, tile, overlap in cases:
         starts = ask(function, length, tile, overlap)
