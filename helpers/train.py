@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with processes(options.device) as device:
             run(options, device)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on after the last finished epoch")
+        raise SystemExit(130) from None
     except Exception as error:
         # What this package raises on purpose says what to do. All else is shown whole.
         last = traceback.extract_tb(error.__traceback__)[-1]

@@ -29,7 +29,8 @@ MENDS = {
     PALETTE: "save the mask with its palette or as class numbers, not converted to RGB",
     COLORS: "write the masks' colors into classes.csv, #rrggbb",
     BEYOND: 'add the class to classes.csv ("ignore" if it should not count), or mend the mask',
-    UNLISTED: 'add a row for each ("ignore" if it should not count), or mend the mask',
+    UNLISTED: 'add a row for each ("ignore" if it should not count), or mend the mask (where objects'
+    " are numbered, write their class in place of the numbers)",
 }
 BETWEEN = (JPEG, GRAYS, OUTLINES)
 SHOWN = 4  # values in one line
@@ -169,8 +170,9 @@ def _judge(facts: MaskFacts, listed: np.ndarray, numbers: np.ndarray, folder: Ow
 def _kind(
     path: Path, listed: np.ndarray, unknown: np.ndarray, known: np.ndarray, folder: OwnFolder
 ) -> str:
-    """The kind of fault. JPEG and smoothing leave several values, each with a trait of its own:
-    JPEG's lie near those of classes, smoothing's on the slope from one to another."""
+    """The kind of fault. JPEG and smoothing leave several values, each with traits of its own:
+    JPEG's lie near those of classes, and are uneven (numbers of objects are not), smoothing's on
+    the slope from one to another."""
     if is_jpeg(path):
         return JPEG
     if known is BLACK_AND_WHITE and np.isin(listed, known).all():
@@ -178,8 +180,9 @@ def _kind(
     between = unknown & ~np.isin(listed, known)
     found = np.unique(listed[between])
     if len(found) >= 3:
-        away = _tree(known, folder).query(_points(found, folder))[0]
-        if np.median(away) <= _apart(known, folder) / 10:
+        away, apart = _tree(known, folder).query(_points(found, folder))[0], _apart(known, folder)
+        near = np.isin(listed, found[away <= apart / 4])
+        if np.median(away) <= apart / 10 and _evenness(near, listed) < 0.5:
             return GRAYS
         if _on_a_slope(between, listed) > 0.9:
             return OUTLINES
@@ -219,6 +222,13 @@ def _points(values: np.ndarray, folder: OwnFolder) -> np.ndarray:
     is_color = folder.has_color_values
     parts = [values >> 16, values >> 8 & 255, values & 255] if is_color else [values]
     return np.stack(parts, axis=-1).astype(float)
+
+
+def _evenness(where: np.ndarray, listed: np.ndarray) -> float:
+    """The share of pixels there that are like three or more of the four around them."""
+    padded = np.pad(listed.astype(int), 1, constant_values=-1)
+    around = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    return float((sum(other == listed for other in around) >= 3)[where].mean())
 
 
 def _on_a_slope(where: np.ndarray, listed: np.ndarray) -> float:

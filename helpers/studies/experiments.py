@@ -198,6 +198,11 @@ def build_network(experiment: Experiment, num_classes: int = 3) -> nn.Module:
             kind = "True or False" if isinstance(default, bool) else "a whole number"
             raise ValueError(f"{experiment.network}: {name} must be {kind}, not {value!r}")
 
+    if given.get("num_classes", num_classes) != num_classes:
+        raise ValueError(
+            f"num_classes is {given['num_classes']}, but the data have {num_classes}: leave it out"
+        )
+
     model = make(**options)
     if not weights:
         return model

@@ -547,6 +547,21 @@ class TestNoRightMend:
         between = [f.what for f in findings if f.kind in ("masks saved as JPEG", "JPEG grays")]
         assert len(between) >= 6 and all(map(patch.fullmatch, between))
 
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    def test_numbers_of_objects_are_no_jpeg(self, mine, kind):
+        """They lie near the number of the background, as JPEG's grays do."""
+        (mine / "classes.csv").write_text("value,name\n0,background\n255,cell\n")
+        for name in NAMES:
+            _, path = paths(mine, name)
+            mask = np.zeros(np.asarray(Image.open(path)).shape, kind)
+            for number in range(1, 6):  # small ones and larger ones
+                mask[4 * number : 5 * number, 3 : 4 + number] = number
+            Image.fromarray(mask).save(path)
+        findings = [f for f in check(mine) if f.is_error and f.kind != "classes that never occur"]
+        assert {f.kind for f in findings} == {"values in no row of classes.csv"}
+        assert len(findings) == len(NAMES) and not any(f.repair for f in findings)
+        assert "where objects are numbered" in findings[0].mend
+
     def test_splits_that_are_written_down(self, mine):
         shutil.copy(paths(mine, NAMES[0])[0], paths(mine, NAMES[7])[0])
         splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
