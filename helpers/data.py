@@ -1,11 +1,11 @@
 """From decoded pairs to batches: split, augment, load. Notebook 02."""
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from helpers.datasets.pairs import Pairs, Source, decode
 from helpers.distributed import Share, part_of
@@ -169,8 +169,11 @@ def seed_epoch(loader: object, epoch: int, seed: int = 0) -> None:
 
 
 def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
-    """What a checkpoint should know of the data that it was trained on: `fit(..., about=...)`."""
-    pairs, names = train.pairs, repr((train.names, val.names))
+    """What a checkpoint should know of the data that it was trained on: `fit(..., about=...)`.
+
+    data_hash is of the names and of the masks: a label that was corrected is other data.
+    """
+    pairs, sums = train.pairs, [crc32(d.pairs.masks.numpy().tobytes()) for d in (train, val)]
     return {
         "dataset": pairs.dataset,
         "size": pairs.images.shape[-1],
@@ -178,7 +181,7 @@ def describe(train: SegmentationDataset, val: SegmentationDataset) -> dict:
         **(pairs.source.reading if pairs.source else {}),
         "training_samples": len(train),
         "validation_samples": len(val),
-        "names_hash": hashlib.sha256(names.encode()).hexdigest()[:12],
+        "data_hash": f"{crc32(repr((train.names, val.names, sums)).encode()):08x}",
         "class_names": list(pairs.class_names),
         "class_colors": list(pairs.class_colors),
     }

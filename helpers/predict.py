@@ -259,8 +259,8 @@ class Run:
                     continue
                 source = Path(self.noted[target])
                 if source.is_file() and source_of(path) not in ("", stamp(source)):
-                    told = f"left out: {source} has changed since its mask was made"
-                    tqdm.write(told, file=sys.stderr)
+                    text = f"left out: {source} has changed since its mask was made"
+                    tqdm.write(text, file=sys.stderr)
                     continue
                 with Image.open(path) as image:
                     mask = np.asarray(image)

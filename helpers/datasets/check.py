@@ -28,13 +28,14 @@ from helpers.datasets.folder import (
     ImageRow,
     OwnFolder,
     is_text,
+    plain,
     read_classes,
     read_images,
     read_table,
     stem_of,
     with_splits,
 )
-from helpers.datasets.images import SUFFIXES, read_values
+from helpers.datasets.images import SUFFIXES, count_pages, read_values
 from helpers.datasets.masks import MaskFacts, read_facts
 
 import numpy as np
@@ -176,7 +177,8 @@ def _read_image(path: Path) -> ImageFacts:
     values = read_values(path)
     height, width, channels = values.shape
     thumbnail = make_thumbnail(values)
-    return ImageFacts(path, (height, width), channels, values.dtype == np.uint16, thumbnail)
+    is_deep = values.dtype == np.uint16
+    return ImageFacts(path, (height, width), channels, count_pages(path), is_deep, thumbnail)
 
 
 def _files(folder: Path, findings: list[Finding]) -> dict[str, Path]:
@@ -194,13 +196,13 @@ def _files(folder: Path, findings: list[Finding]) -> dict[str, Path]:
         if path.name.startswith(".") or path.name in JUNK:
             continue
         if path.suffix.lower() in SUFFIXES:
-            if path.stem in found:
-                findings.append(_one_name(path, found[path.stem]))
+            if (stem := plain(path.stem)) in found:
+                findings.append(_one_name(path, found[stem]))
             if not is_text(path.name):
                 shown, what = path.parent / repr(path.name), "its name is not in UTF-8"
                 findings.append(Finding("names", (shown,), what, "rename the file"))
                 continue
-            found.setdefault(path.stem, path)
+            found.setdefault(stem, path)
         else:
             what = "a folder in this folder" if path.is_dir() else f"only {', '.join(SUFFIXES)} are"
             mend = "if it belongs to the images or masks, move it up, or save it as PNG"
@@ -276,11 +278,18 @@ def _of_row(
 
 
 def _of_splits(path: Path, rows: Sequence[ImageRow]) -> Iterator[Finding]:
-    """Images without a split, where others have one, and groups that stand in two."""
+    """Images without a split, or without a group, where others have one; groups in two splits."""
     bare = [row for row in rows if not row.split]
     if 0 < len(bare) < len(rows):
         what = f"{len(bare)} images have no split, {bare[0].name!r} first, but others have"
         yield Finding("images.csv", (path,), what, "give a split to all images, or to none")
+
+    # Two images that are alike may well be the only ones with a group.
+    alone = [row for row in rows if not row.group]
+    if alone and 2 * len(alone) <= len(rows) == len(bare):
+        what = f"{len(alone)} images have no group, {alone[0].name!r} first, but others have"
+        mend = "give each its group: without one, it may stand in another split than its like"
+        yield Finding("images without a group", (path,), what, mend, False)
 
     groups: dict[str, list[ImageRow]] = defaultdict(list)
     for row in rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers.datasets import masks
 from helpers.datasets.duplicates import find_same
 from helpers.datasets.folder import IGNORE, ImageRow, OwnFolder
-from helpers.datasets.images import is_turned
+from helpers.datasets.images import is_turned, of_pages, orientation_of
 from helpers.datasets.masks import MaskFacts
 
 import numpy as np
@@ -48,6 +48,7 @@ class ImageFacts:
     path: Path
     size: tuple[int, int]
     channels: int
+    pages: int
     is_deep: bool
     thumbnail: np.ndarray | None
 
@@ -69,10 +70,21 @@ def of_sizes(images: Images, labels: Masks) -> Iterator[Finding]:
                     what += ", as the image is turned by the note of its camera (EXIF)"
                     mend = "turn the mask, too, or write the image anew without that note"
             yield Finding("sizes differ", (mask.path, image.path), what, mend)
+        elif name in labels:
+            yield from _of_turns(image, labels[name].path)
 
         if min(image.size) < LEAST_SIDE or max(image.size) > MOST_SIDE:
             mend = f"{LEAST_SIDE} to {MOST_SIDE:,} a side are usual: cut or enlarge"
             yield Finding("tiny or huge", (image.path,), _pixels(image.size), mend, False)
+
+
+def _of_turns(image: ImageFacts, mask: Path) -> Iterator[Finding]:
+    """An image that its note turns, where no size tells whether its mask is turned, too."""
+    is_square, orientation = image.size[0] == image.size[1], orientation_of(image.path)
+    if orientation != 1 == orientation_of(mask) and (is_square or orientation < 5):
+        what = "is turned by the note of its camera (EXIF), and its mask has no such note"
+        mend = "see that the mask was drawn on the turned image"
+        yield Finding("turned images", (image.path, mask), what, mend, False)
 
 
 def _pixels(size: tuple[int, int]) -> str:
@@ -89,6 +101,9 @@ def of_channels(
         least = -1 if chosen is None else max(chosen)
         if image.channels > least and (chosen is not None or image.channels in (1, 3)):
             read[name] = image
+            if chosen is None and image.pages > 1:
+                what, _, pages_mend = of_pages(image.pages).partition(": ")
+                yield Finding("pages", (image.path,), what, pages_mend)
         else:
             what = f"{image.channels} channels"
             yield Finding("channels", (image.path,), what, mend)

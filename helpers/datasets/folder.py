@@ -6,6 +6,7 @@
 import colorsys
 import csv
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -320,13 +321,13 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
-        if path.stem in found:
-            raise ValueError(f"{path} and {found[path.stem].name} have one name: rename one")
+        if (stem := plain(path.stem)) in found:
+            raise ValueError(f"{path} and {found[stem].name} have one name: rename one")
         if not is_text(path.name):
             raise ValueError(
                 f"{path.parent / repr(path.name)} is no name in UTF-8: rename the file"
             )
-        found[path.stem] = path
+        found[stem] = path
     return found
 
 
@@ -439,9 +440,15 @@ def is_text(name: str) -> bool:
     return name.encode(errors="replace").decode() == name
 
 
+def plain(text: str) -> str:
+    """Text in one form of Unicode: macOS names files in another."""
+    return unicodedata.normalize("NFC", text)
+
+
 def stem_of(name: str, known: Collection[str] = ()) -> str:
     """A name in a list without the suffix that it may have; one that is known stays ("a.tif" of
     a.tif.png)."""
+    name = plain(name)
     is_file = name not in known and Path(name).suffix.lower() in SUFFIXES
     return Path(name).stem if is_file else name
 

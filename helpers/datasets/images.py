@@ -4,6 +4,7 @@ Pillow reads most of them. It would turn colors of 16 bits into 8 in silence, an
 channel it does not see: TIFFs are read by tifffile, and a PNG with colors of 16 bits is refused.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ GRAY_OR_RGB = (
     tifffile.PHOTOMETRIC.RGB,
     tifffile.PHOTOMETRIC.PALETTE,
 )
+CHOOSE = "--channels 0 1 2, or open_folder(..., channels=(0, 1, 2))"
 MAX_PIXELS = 178_956_970  # Pillow's limit: a small file can claim to be a huge image
 
 
@@ -30,7 +32,8 @@ def read_image(
 ) -> Image.Image:
     """An image file as RGB (PIL), 8 bits, upright as its camera noted (EXIF).
 
-    Gray becomes RGB; an alpha channel is dropped.
+    Gray becomes RGB; an alpha channel is dropped. Pages are channels only where three are chosen:
+    they may be slices, or times.
 
     Args:
         levels: of 16 bits, the two values that become 0 and 255.
@@ -39,6 +42,8 @@ def read_image(
     Raises FileNotFoundError, or ValueError that names the file and the mend.
     """
     values = to_rgb(Path(path), read_values(path), levels, channels)
+    if channels is None and (count := count_pages(path)) > 1:
+        raise ValueError(f"{path} {of_pages(count)}")
     return Image.fromarray(np.ascontiguousarray(values))
 
 
@@ -54,7 +59,7 @@ def to_rgb(
     elif values.shape[-1] not in (1, 3):
         raise ValueError(
             f"{path} has {values.shape[-1]} channels, and a network here takes three: choose them"
-            " for the training, open_folder(..., channels=(0, 1, 2)), or save it as RGB"
+            f" for the training, {CHOOSE}, or save it as RGB"
         )
     if values.dtype == np.uint16:
         values = _to_bytes(path, values, levels)
@@ -124,22 +129,30 @@ def read_palette(path: str | Path) -> np.ndarray | None:
 
 def size_of(path: str | Path) -> tuple[int, int]:
     """Height and width of an image, upright, from its header alone. Raises as `read_image`."""
-    shape, turned = _as_stored(Path(path))
-    return shape[::-1] if turned else shape
+    shape, orientation = _as_stored(Path(path))
+    return shape[::-1] if orientation >= 5 else shape
 
 
 def is_turned(path: str | Path) -> bool:
     """Whether an image is stored on its side, with a note to turn it. Raises as `read_image`."""
+    return orientation_of(path) >= 5
+
+
+def orientation_of(path: str | Path) -> int:
+    """How an image is stored, by its note (EXIF): 1 is upright, from 5 on it lies on its side.
+
+    Raises as `read_image`.
+    """
     return _as_stored(Path(path))[1]
 
 
-def _as_stored(path: Path) -> tuple[tuple[int, int], bool]:
-    """Height and width in the file, and whether they change places: orientations by a quarter."""
+def _as_stored(path: Path) -> tuple[tuple[int, int], int]:
+    """Height and width in the file, and the orientation."""
     if _is_tiff(path):
         with _opened_tiff(path) as page:
-            return (page.imagelength, page.imagewidth), _orientation(page) >= 5
+            return (page.imagelength, page.imagewidth), _orientation(page)
     with _opened(path, decode=False) as image:
-        return (image.height, image.width), image.getexif().get(ORIENTATION, 1) >= 5
+        return (image.height, image.width), int(image.getexif().get(ORIENTATION, 1))
 
 
 def has_16_bits(path: str | Path) -> bool:
@@ -150,6 +163,37 @@ def has_16_bits(path: str | Path) -> bool:
             return page.dtype == np.uint16
     with _opened(path, decode=False) as image:
         return image.mode.startswith("I;16")
+
+
+def count_pages(path: str | Path) -> int:
+    """The pages of a TIFF that are read as channels without being called so, from its header; 1 of
+    any other file. Raises as `read_image`."""
+    path = Path(path)
+    if not _is_tiff(path):
+        return 1
+    with _opened_tiff(path) as page:
+        return pages_in(page.parent)
+
+
+def pages_in(file: tifffile.TiffFile) -> int:
+    """The pages of a file's first image that are not called channels."""
+    first = file.series[0]
+    sides = zip(first.axes, first.shape, strict=True)
+    return math.prod(side for axis, side in sides if axis not in "YXSC")
+
+
+def images_in(file: tifffile.TiffFile) -> int:
+    """The images in a file, each perhaps of several pages; thumbnails do not count."""
+    first = file.series[0].size
+    return sum(series.size >= first for series in file.series)
+
+
+def of_pages(count: int) -> str:
+    """What is wrong with an image of several pages, and the mend."""
+    return (
+        f"has {count} pages, which may be slices or times: save one image a file, or choose three"
+        f" as channels for the training, {CHOOSE}"
+    )
 
 
 def _is_tiff(path: Path) -> bool:
@@ -173,8 +217,8 @@ def _to_bytes(path: Path, values: np.ndarray, levels: Sequence[int] | None) -> n
     """16 bits as 8: the two levels become 0 and 255, and what lies beyond them is cut."""
     if levels is None:
         raise ValueError(
-            f"{path} has 16 bits, and no levels are known: open_folder finds the two values that"
-            " become black and white, in the images for training"
+            f"{path} has 16 bits, and no levels are known: a training on images of 16 bits finds"
+            " the two values that become black and white"
         )
     low, high = levels
     scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1))
@@ -191,8 +235,10 @@ def _pillow_values(path: Path) -> np.ndarray:
 
 
 def _tiff_values(path: Path, as_mask: bool = False) -> np.ndarray:
-    """The pixels of a TIFF's first series, (H, W, C): pages and planes of one size are channels."""
+    """The pixels of a TIFF's only image, (H, W, C): pages and planes of one size are channels."""
     with _opened_tiff(path) as page:
+        if (count := images_in(page.parent)) > 1:
+            raise ValueError(f"{path} holds {count} images: save one a file")
         series = page.parent.series[0]
         values, axes = _decoded(path, series), series.axes
         if "Y" not in axes or "X" not in axes or values.ndim > 3:
@@ -299,7 +345,9 @@ def _named(path: Path) -> Iterator[None]:
         ) from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist: check the name") from error
-    except (PermissionError, MemoryError):
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read: change its permissions") from error
+    except MemoryError:
         raise
     except Exception as error:  # a broken file raises a dozen types
         if str(error).startswith(str(path)):

@@ -29,8 +29,8 @@ MENDS = {
     PALETTE: "save the mask with its palette or as class numbers, not converted to RGB",
     COLORS: "write the masks' colors into classes.csv, #rrggbb",
     BEYOND: 'add the class to classes.csv ("ignore" if it should not count), or mend the mask',
-    UNLISTED: 'add a row for each ("ignore" if it should not count), or mend the mask (where objects'
-    " are numbered, write their class in place of the numbers)",
+    UNLISTED: 'add a row for each ("ignore" if it should not count), or mend the mask (where'
+    " objects are numbered, write their class in place of the numbers)",
 }
 BETWEEN = (JPEG, GRAYS, OUTLINES)
 SHOWN = 4  # values in one line

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from helpers.datasets.findings import Finding
-from helpers.datasets.folder import OwnFolder, read_classes, read_table, stem_of
+from helpers.datasets.folder import OwnFolder, plain, read_classes, read_table, stem_of
 from helpers.datasets.masks import relabeled
 from helpers.files import atomic, make_folder
 
@@ -40,7 +40,7 @@ def repair_folder(root: str | Path, findings: Sequence[Finding], out: str | Path
         other = path.with_suffix(".png")  # itself, if the file system ignores case: x.PNG
         if other.is_file() and not other.samefile(path):
             raise ValueError(f"{path} and {other.name} have one name: rename or delete one first")
-    joined = [[path.stem for path in f.files] for f in findings if f.repair == "join"]
+    joined = [[plain(path.stem) for path in f.files] for f in findings if f.repair == "join"]
     folder = OwnFolder(root, root.name, read_classes(root), ()) if relabel else None
 
     make_folder(out.parent)
@@ -56,7 +56,7 @@ def repair_folder(root: str | Path, findings: Sequence[Finding], out: str | Path
             else:
                 shutil.copy2(path, target)
 
-        dropped = {path.stem for path in left_out if path.parent == root / "images"}
+        dropped = {plain(path.stem) for path in left_out if path.parent == root / "images"}
         if joined or (dropped and (root / "images.csv").is_file()):
             _write_images(root, partial / "images.csv", dropped, joined)
     return Counter(finding.kind for finding in findings if finding.repair)
@@ -78,7 +78,7 @@ def _write_images(
     """
     path = root / "images.csv"
     table = read_table(path, ("name",), ("group", "split")) if path.is_file() else []
-    known = {path.stem for path in (root / "images").iterdir()}
+    known = {plain(path.stem) for path in (root / "images").iterdir()}
     named = {stem_of(row["name"], known): row for row in table}
     columns = list(table[0]) if table else ["name", "group", "split"]
     has_splits = any(row["split"] for row in table)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from helpers.datasets.images import to_rgb, without_alpha
+from helpers.datasets.images import images_in, pages_in, to_rgb, without_alpha
 from helpers.tiling.tiles import Rows, Shape
 
 import numpy as np
@@ -146,6 +146,7 @@ def _check(path: Path, page: tifffile.TiffPage) -> None:
         "8 or 16 bits": page.dtype not in (np.uint8, np.uint16),
         "the channels of a pixel together": count > 1 and page.planarconfig != 1,
         "the image upright": orientation is not None and orientation.value != 1,
+        "one image of one page": images_in(page.parent) * pages_in(page.parent) > 1,
         "tiles": not page.is_memmappable and height * page.imagewidth > LARGE,
     }
     if wanted := [name for name, applies in mends.items() if applies]:

@@ -203,7 +203,16 @@ class TestDataset:
         assert about["class_names"] == list(pairs.class_names)
         assert about["class_colors"] == list(pairs.class_colors)
         again, swapped = describe(train, val), describe(val, train)
-        assert again["names_hash"] == about["names_hash"] != swapped["names_hash"]
+        assert again["data_hash"] == about["data_hash"] != swapped["data_hash"]
+
+    def test_a_corrected_mask_is_other_data(self, pairs):
+        data = SegmentationDataset(pairs, [0, 1, 2])
+        before = describe(data, data)["data_hash"]
+        masks = pairs.masks.clone()
+        masks[2, 5, 5] = (masks[2, 5, 5] + 1) % 3
+        mended = SegmentationDataset(replace(pairs, masks=masks), [0, 1, 2])
+        assert describe(data, data)["data_hash"] == before
+        assert describe(mended, data)["data_hash"] != before != describe(data, mended)["data_hash"]
 
 
 class TestRandomNumbers:

@@ -7,6 +7,7 @@ import sys
 import time
 from argparse import SUPPRESS
 from dataclasses import asdict, fields
+from unittest import mock
 
 from helpers import train
 from helpers.checkpoint import WEIGHTS, load_model, read_checkpoint
@@ -310,6 +311,7 @@ class TestErrors:
             ("--network json:Nope", "no 'Nope' in .*json"),
             ("--augment blur", "no 'blur': there are default, none, and your own"),
             ("--model width=3", r"UNet: got an unexpected .* 'width'; it takes .*base_channels:"),
+            ("--model num_classes=5", "num_classes is 5, but the data have 3: leave it out"),
             ("--model depth=0", "depth 0, base_channels 16: at least 1"),
             ("--weights no.pt", r"no\.pt does not exist: .* are .*synthetic"),
             ("--weights synthetic", "the weights 'synthetic' do not fit this UNet: they belong"),
@@ -365,6 +367,23 @@ class TestErrors:
         with pytest.raises(SystemExit, match=rf"last\.pt was made with {key} .*another folder"):
             command(*change.split())
         assert {p.name: p.read_bytes() for p in train.Path("runs/x").iterdir()} == before
+
+    def test_an_interrupt_says_how_to_go_on(self, command, monkeypatch, capsys):
+        monkeypatch.setattr(train, "run_experiment", mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(SystemExit) as stopped:
+            command()
+        assert stopped.value.code == 130
+        assert "the same command goes on after the last finished" in capsys.readouterr().out
+
+    def test_labels_that_were_corrected_are_other_data(self, command, drawn_copy):
+        """Not those of a run that is done, whose old weights would be scored on them."""
+        command(data=str(drawn_copy.root))
+        before = train.Path("runs/x/record.json").read_bytes()
+        for path in (drawn_copy.folder / "annotations" / "trimaps").glob("*.png"):
+            Image.fromarray(4 - np.asarray(Image.open(path))).save(path)
+        with pytest.raises(SystemExit, match=r"last\.pt was made with data_hash .*another folder"):
+            command(data=str(drawn_copy.root))
+        assert train.Path("runs/x/record.json").read_bytes() == before
 
     def test_a_mistake_in_the_package_is_shown_whole(self, command, monkeypatch):
         """What no `raise` of ours has made: no message of ours explains it."""

@@ -497,7 +497,7 @@ class TestResume:
     def test_refuses_other_data(self, train, pairs, data, small, tmp_path):
         train(small(), folder=tmp_path, about=describe(*data))
         others = SegmentationDataset(pairs, list(range(1, 9)))
-        with pytest.raises(ValueError, match=r"made with names_hash .*, not .*another folder"):
+        with pytest.raises(ValueError, match=r"made with data_hash .*, not .*another folder"):
             train(small(), folder=tmp_path, about=describe(others, data[1]), resume=True)
         with pytest.raises(ValueError, match=r"made with .*, not None"):
             train(small(), folder=tmp_path, resume=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 from helpers.datasets.__main__ import main
@@ -628,6 +629,44 @@ def test_names_with_two_suffixes(mine, tmp_path):
     assert not [f for f in check(tmp_path / "copy") if f.is_error]
 
 
+def test_names_in_another_form_of_unicode(mine):
+    """macOS takes letters with dots apart; lists that were written elsewhere do not."""
+    apart, whole = (unicodedata.normalize(form, "z\u00e4hler") for form in ("NFD", "NFC"))
+    for path, name in zip(paths(mine, NAMES[0]), (apart, whole), strict=True):
+        path.rename(path.with_name(f"{name}.png"))
+    rows = [f"{name},{k // 2}\n" for k, name in enumerate([apart, *NAMES[1:]])]
+    (mine / "images.csv").write_text("name,group\n" + "".join(rows), encoding="utf-8")
+    assert check(mine) == []
+    assert {row.name: row.group for row in open_folder(mine).rows}[whole] == "0"
+
+
+def test_images_without_a_group_where_others_have_one(mine):
+    rows = [f"{name},{k // 2}\n" for k, name in enumerate(NAMES[:-1])]
+    (mine / "images.csv").write_text("name,group\n" + "".join(rows))
+    (finding,) = check(mine)
+    assert not finding.is_error
+    assert finding.what == f"1 images have no group, {NAMES[-1]!r} first, but others have"
+    splits = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    rows = [f"{n},{s},{n[:5] * (n != NAMES[0])}\n" for n, s in zip(NAMES, splits, strict=True)]
+    (mine / "images.csv").write_text("name,split,group\n" + "".join(rows))
+    assert "images without a group" not in {f.kind for f in check(mine)}
+
+
+@pytest.mark.parametrize("side, orientation", [(28, 6), (36, 3)])
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_turned_images_whose_size_does_not_tell(mine, side, orientation, is_noted):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for k, path in enumerate(paths(mine, NAMES[0])):
+        cut = Image.open(path).crop((0, 0, side, 28))
+        cut.save(path, exif=exif if k == 0 or is_noted else None)
+    findings = check(mine)
+    if is_noted:
+        assert findings == []
+    else:
+        assert [(f.kind, f.is_error) for f in findings] == [("turned images", False)]
+
+
 def test_a_thin_class_of_one_value_is_no_outline(mine):
     """A border one pixel wide, of 128 between 0 and 255, wants a row in classes.csv."""
     (mine / "classes.csv").write_text("value,name\n0,background\n255,cell\n")
@@ -860,6 +899,15 @@ class TestChannels:
         assert {f.kind for f in check(mine)} == {"channels"} and len(check(mine)) == 8
         assert check(mine, channels=(4, 0, 1)) == []
         assert len(check(mine, channels=(4, 0, 5))) == 8
+
+    def test_three_pages_are_no_colors_by_themselves(self, mine):
+        image, _ = paths(mine, NAMES[0])
+        pages = np.moveaxis(np.asarray(Image.open(image)), -1, 0)
+        image.unlink()
+        tifffile.imwrite(image.with_suffix(".tif"), pages, photometric="minisblack")
+        (finding,) = check(mine)
+        assert finding.kind == "pages" and finding.is_error and "has 3 pages" in finding.what
+        assert check(mine, channels=(0, 1, 2)) == []
 
     def test_bits_that_differ_but_can_be_read(self, mine):
         for name in [in_split(mine, "train"), in_split(mine, "val")]:

@@ -5,6 +5,7 @@ import zlib
 
 from helpers.datasets.images import (
     MAX_PIXELS,
+    count_pages,
     has_16_bits,
     is_turned,
     read_image,
@@ -120,7 +121,7 @@ class TestChannels:
 
         with pytest.raises(
             ValueError,
-            match=r"has 5 channels.*choose them for the training, open_folder\(\.\.\., ch",
+            match=r"has 5 channels.*for the training, --channels 0 1 2, or open_folder\(\.\.\., ch",
         ):
             read_image(tmp_path / "a.tif")
         for wrong in ((0, 1, 5), (0, 1), (-1, 0, 1)):
@@ -137,6 +138,32 @@ class TestChannels:
         tifffile.imwrite(tmp_path / "a.tif", np.stack([GRAY, GRAY]), photometric="minisblack")
         with pytest.raises(ValueError, match="has 2 channels"):
             read_image(tmp_path / "a.tif")
+
+    @pytest.mark.parametrize("axes", ["ZYX", "TYX", "QYX", "CYX"])
+    def test_pages_are_channels_if_they_are_called_so_or_chosen(self, tmp_path, axes):
+        three = np.stack([GRAY, GRAY + 1, GRAY + 2])
+        as_rgb, path = np.moveaxis(three, 0, -1), tmp_path / "a.tif"
+        named = {} if axes == "QYX" else {"imagej": True, "metadata": {"axes": axes}}
+        tifffile.imwrite(path, three, photometric="minisblack", **named)
+        assert np.array_equal(pixels(path, channels=(0, 1, 2)), as_rgb)
+        assert count_pages(path) == (1 if axes == "CYX" else 3)
+        if axes == "CYX":
+            assert np.array_equal(pixels(path), as_rgb)
+        else:
+            with pytest.raises(ValueError, match=r"a\.tif has 3 pages, .*--channels 0 1 2"):
+                read_image(path)
+
+    @pytest.mark.parametrize("second, is_other", [(GRAY, True), (GRAY[:1, :1], False)])
+    def test_several_images_in_a_file_are_refused(self, tmp_path, second, is_other):
+        """But for a thumbnail: the others would be lost in silence."""
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            file.write(GRAY), file.write(second)
+        for read in (read_image, read_mask):
+            if is_other:
+                with pytest.raises(ValueError, match=r"a\.tif holds 2 images: save one a file"):
+                    read(tmp_path / "a.tif")
+            else:
+                assert np.asarray(read(tmp_path / "a.tif")).shape[:2] == GRAY.shape
 
     def test_a_stack_of_stacks_is_refused(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 9, 4, 5), np.uint8))

@@ -73,6 +73,7 @@ def test_how_opaque_a_pixel_is_does_not_count(path, count):
         ({"data": DEEP, "photometric": "rgb"}, "has 16 bits, and no levels are known"),
         ({"data": RGB.astype(np.float32), "photometric": "rgb"}, "8 or 16 bits"),
         ({"data": RGB[..., 0], "photometric": "miniswhite"}, "gray or RGB"),
+        ({"data": np.moveaxis(RGB, -1, 0), "photometric": "minisblack"}, "one image of one page"),
         (
             {"data": np.moveaxis(RGB, -1, 0), "photometric": "rgb", "planarconfig": "separate"},
             "the channels of a pixel together",

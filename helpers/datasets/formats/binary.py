@@ -9,7 +9,7 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from helpers.datasets.folder import MASK_SUFFIX
+from helpers.datasets.folder import MASK_SUFFIX, plain
 from helpers.datasets.formats.common import (
     UNLABELED,
     Drawing,
@@ -20,7 +20,6 @@ from helpers.datasets.formats.common import (
     check_names,
     check_shape,
     copy_image,
-    plain,
     read_lines,
 )
 from helpers.datasets.images import read_mask, read_palette

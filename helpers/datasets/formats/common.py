@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from helpers.constants import IGNORE_INDEX
-from helpers.datasets.folder import IGNORE, ImageRow, OwnFolder, read_classes, read_images
+from helpers.datasets.folder import IGNORE, ImageRow, OwnFolder, plain, read_classes, read_images
 from helpers.datasets.images import SUFFIXES, read_mask, size_of
 
 import numpy as np
@@ -96,11 +95,6 @@ class Images:
                 " rename one, there, too"
             )
         return found[0]
-
-
-def plain(text: str) -> str:
-    """Text in one form of Unicode: macOS names files in another."""
-    return unicodedata.normalize("NFC", text)
 
 
 def name_images(paths: Sequence[Path]) -> list[str]:

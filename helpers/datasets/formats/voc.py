@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from helpers.constants import IGNORE_INDEX
+from helpers.datasets.folder import plain
 from helpers.datasets.formats.common import (
     UNLABELED,
     Drawing,
@@ -27,7 +28,6 @@ from helpers.datasets.formats.common import (
     check_names,
     check_shape,
     copy_image,
-    plain,
     read_lines,
 )
 from helpers.datasets.images import SUFFIXES, read_mask
