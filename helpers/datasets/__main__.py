@@ -83,6 +83,8 @@ def _check(options: argparse.Namespace) -> int:
         check_target(options.folder, options.repair)
     findings = check_folder(options.folder, options.channels, allowed=options.allow)
     print(report(findings, options.folder, options.show))
+    for kind in sorted({*options.allow} - {finding.kind for finding in findings}):
+        print(f"--allow {kind!r}: nothing of this kind was found")
 
     if options.repair:
         if not any(finding.repair for finding in findings):
