@@ -135,7 +135,7 @@ class Run:
         is_whole = all(path.is_file() and path.stat().st_size for path in paths)
         if not masks or not source.is_file() or not is_whole:
             return False
-        if source_of(masks[0]) != stamp(source):
+        if is_of_another(masks[0], source):
             return False
         changed = max(source.stat().st_mtime, source.stat().st_ctime)
         return min(path.stat().st_mtime for path in paths) >= changed
@@ -258,7 +258,7 @@ class Run:
                         self.fail(target, ValueError("its mask is too large to count in: cut it"))
                     continue
                 source = Path(self.noted[target])
-                if source.is_file() and source_of(path) not in ("", stamp(source)):
+                if source.is_file() and is_of_another(path, source):
                     text = f"left out: {source} has changed since its mask was made"
                     tqdm.write(text, file=sys.stderr)
                     continue
@@ -366,16 +366,21 @@ def stamp(path: Path) -> str:
     return f"{known.st_size} bytes, {known.st_mtime_ns} ns"
 
 
-def source_of(mask: Path) -> str:
-    """The stamp that a mask holds of its image; empty if it holds none, or is damaged."""
+def is_of_another(mask: Path, image: Path) -> bool:
+    """Whether a mask says that it is of another image, or of this one before it was changed.
+
+    One that was corrected by hand may have lost what it said: it stays.
+    """
     try:
         if mask.suffix == ".tif":
             with tifffile.TiffFile(mask) as file:
-                return str(file.pages.first.description)
-        with Image.open(mask) as image:
-            return str(image.info.get(SOURCE, ""))
+                said = str(file.pages.first.description)
+        else:
+            with Image.open(mask) as opened:
+                said = str(opened.info.get(SOURCE, ""))
     except Exception:  # a broken file raises a dozen types
-        return ""
+        return False
+    return said not in ("", stamp(image))
 
 
 def read_notes(path: Path) -> dict:

@@ -277,6 +277,16 @@ class TestGoingOn:
         before = again.stat().st_mtime_ns
         assert command("w.pt", "in") == 0 and again.stat().st_mtime_ns == before
 
+    def test_a_mask_corrected_by_hand_stays(self, weights):
+        photo("in/a.png")
+        command(weights(), "in", "--count", "cell")
+        Image.fromarray(np.zeros_like(read("out/a.png"))).save("out/a.png")
+        assert command("w.pt", "in", "--count", "cell") == 0 and not read("out/a.png").any()
+        with open("out/counts.csv", newline="") as file:
+            assert [(row["image"], row["area_px"]) for row in csv.DictReader(file)] == [
+                ("a", str(read("out/a.png").size))
+            ]
+
     def test_what_several_processes_note_at_once_is_all_kept(self):
         with ThreadPoolExecutor(8) as pool:
             for k in range(40):
