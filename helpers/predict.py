@@ -49,6 +49,7 @@ BAD_IMAGE = (ValueError, FileNotFoundError, PermissionError)  # what is wrong wi
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd file names
     try:
         run = Run(options)
     except (ValueError, OSError, RuntimeError) as error:

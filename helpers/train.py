@@ -6,7 +6,8 @@ leaves in runs/first: best.pt, the weights of the epoch that was best on validat
 on from; record.json, what was fixed and what came out. The same command goes on where an earlier
 one was cut off, after the last finished epoch, and gives what one that was not cut off would have.
 
-Several processes, one for each GPU or with a part of the CPU's threads each, train together:
+Several processes, one for each GPU or with a part of the CPU's threads each, train together (not on
+Windows, where torchrun does not start with PyTorch as it comes from PyPI):
 
     torchrun --nproc-per-node 2 -m helpers.train --data synthetic --out runs/first --epochs 5
 
@@ -21,6 +22,7 @@ import inspect
 import json
 import os
 import re
+import sys
 import traceback
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
@@ -49,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = flags.parse_args(arguments)
     if options.flip and not options.test:
         flags.error("--flip is about the test list: give --test, too")
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names
 
     torch.set_num_threads(options.threads)
     try:

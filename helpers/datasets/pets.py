@@ -233,7 +233,9 @@ def _download(data: Path) -> None:
             " find_dataset(download=True) again; what is complete is kept"
         ) from error
 
-    for archive in folder.glob("*.tar.gz"):
+    # Its name first: where that fails (a virus scanner holds a file), nothing is fetched again.
+    whole = data / "oxford-iiit-pet"
+    folder.rename(whole)
+    for archive in whole.glob("*.tar.gz"):
         archive.unlink()
-    folder.rename(data / "oxford-iiit-pet")
-    partial.rmdir()
+    shutil.rmtree(partial, ignore_errors=True)

@@ -158,7 +158,8 @@ class Hook:
         if not isinstance(path, str | bytes | os.PathLike):
             return False
         place = os.path.realpath(os.fsdecode(path))
-        return place not in (self.own, os.devnull) and not place.startswith(self.own + os.sep)
+        nothing = os.path.realpath(os.devnull)
+        return place not in (self.own, nothing) and not place.startswith(self.own + os.sep)
 
 
 def _asked_by_cell() -> bool:

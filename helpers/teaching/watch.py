@@ -105,6 +105,7 @@ class Process:
         places |= {
             "PYTHONPATH": os.pathsep.join(paths),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONIOENCODING": "utf-8:backslashreplace",  # as in a notebook, whatever the system
             "MPLBACKEND": "agg",
             "IPYTHONDIR": str(folder),
             **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)),
@@ -188,7 +189,7 @@ class Process:
         try:
             self.process.stdin.write(json.dumps(order).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
+        except OSError:
             pass  # it has ended; that is said when its answer is missing
 
     def _read(self) -> None:

@@ -732,6 +732,7 @@ class TestLabelStudio:
             "https://host/x/a.png?token=1",
             "C:\\photos\\a.png".replace("\\", "/"),
             "/data/local-files/?d=photos%2Fa.png",
+            "/data/local-files/?d=photos%5Ca.png",
         ],
     )
     def test_links_to_an_image(self, link, tasks, tmp_path):
@@ -821,6 +822,17 @@ def test_a_background_keeps_its_place(tmp_path):
     )
     assert class_names(back) == ["cell", "Background"]
     assert pixels(back)["a"][0, :3].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("kind", ["coco", "label-studio", "voc"])
+def test_what_macos_leaves_beside_files_is_not_read(kind, two, tmp_path):
+    """In archives, and on sticks: a hidden file for each."""
+    out = export_folder(two, kind, tmp_path / "out")
+    lists = [*out.rglob("*.json"), *out.rglob("*.txt")]
+    for path in lists:
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\xff")
+    again = import_folder(kind, out, tmp_path / "again")
+    assert lists and same_pixels(pixels(again), pixels(two))
 
 
 def test_an_unknown_format_and_a_missing_folder(tmp_path):

@@ -5,6 +5,8 @@ import re
 import shutil
 import tarfile
 import threading
+from pathlib import Path
+from unittest import mock
 
 from helpers.datasets import pets, synthetic
 from helpers.datasets.pets import PairReader, PetFolder, find_dataset, read_list
@@ -291,6 +293,17 @@ class TestDownload:
         assert not (home / "data" / "oxford-iiit-pet").exists()
         monkeypatch.setattr(utils, "extract_archive", extract)
         assert len(list(PairReader(find_dataset(download=True), "trainval"))) == 4
+
+    def test_a_name_that_cannot_be_given_costs_no_second_download(self, home, server, monkeypatch):
+        """On Windows, while another program holds one of the files."""
+        with monkeypatch.context() as patch:
+            held = mock.Mock(side_effect=PermissionError("in use"))
+            patch.setattr(Path, "rename", held)
+            with pytest.raises(PermissionError, match="in use"):
+                find_dataset(download=True)
+        assert held.called and not (home / "data" / "oxford-iiit-pet").exists()
+        server.asked.clear()
+        assert find_dataset(download=True).count == 8 and server.asked == []
 
     def test_wrong_checksum(self, home, server, monkeypatch):
         wrong = tuple((url, "0" * 32) for url, _ in OxfordIIITPet._RESOURCES)

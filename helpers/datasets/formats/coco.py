@@ -39,7 +39,7 @@ SPLIT = re.compile(r"(?:^|[_-])(train|val|test)(?:id(?:ation)?)?(?:\d{4})?$")
 
 def read(source: Path, images: Path | None) -> Labeled:
     """Raises FileNotFoundError or ValueError that names the file and the mend."""
-    paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
+    paths = [source] if source.is_file() else sorted(source.rglob("[!.]*.json"))
     paths = [path for path in paths if path.name.startswith("instances")] or paths
     if not paths:
         raise FileNotFoundError(f"{source} holds no .json: export the annotations again")

@@ -65,7 +65,7 @@ class Task(NamedTuple):
 def read(source: Path, images: Path | None) -> Labeled:
     """Raises FileNotFoundError or ValueError that names the file and the mend."""
     folder = source.parent if source.is_file() else source
-    paths = [source] if source.is_file() else sorted(source.glob("*.json"))
+    paths = [source] if source.is_file() else sorted(source.glob("[!.]*.json"))
     if len(paths) != 1:
         raise FileNotFoundError(
             f"{source} holds {len(paths)} .json files: keep the one of the export, or name it"
@@ -193,6 +193,7 @@ def _file_of(link: str) -> str:
     except ValueError:  # brackets that are none of an address
         return ""
     path = parse_qs(parts.query).get("d", [""])[0] or unquote(parts.path)
+    path = path.replace("\\", "/")  # from a server on Windows
     return path if PurePosixPath(path).suffix.lower() in SUFFIXES else ""
 
 

@@ -133,7 +133,7 @@ def _voc_labels() -> list[Label]:
 def _read_lists(folder: Path) -> dict[str, str]:
     """The split of each listed image, empty if it has none."""
     splits: dict[str, str] = {}
-    for path in sorted(folder.glob("*.txt")):
+    for path in sorted(folder.glob("[!.]*.txt")):
         to = SPLITS.get(path.stem.lower(), "")
         for line in read_lines(path):
             name = plain(line.strip('"'))
