@@ -6,7 +6,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ABANDONED_AFTER = 24 * 3600  # seconds: half-written and older, it was left by a killed process
@@ -48,17 +48,20 @@ def atomic(path: Path) -> Iterator[Path]:
     _sweep(path.parent)
     try:
         yield partial
-        if partial.is_dir():
+        for wait in (0.1, 0.3, 1, None):  # on Windows, a scanner holds what is new for moments
             try:
-                partial.rename(path)
-            except OSError:
-                if not path.is_dir():  # else another process was faster, with the same content
+                # On the disk first: a rename may survive a crash that the content does not.
+                if partial.is_file():
+                    with open(partial, "rb+") as file:
+                        os.fsync(file.fileno())
+                os.replace(partial, path)
+                return
+            except OSError as error:
+                if partial.is_dir() and path.is_dir():  # another process was faster, with the same
+                    return
+                if wait is None or not isinstance(error, PermissionError):
                     raise
-        else:
-            # On the disk first: a rename may survive a crash that the content does not.
-            with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+                time.sleep(wait)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             message = f"the disk is full, {path} was not written: make room and run this again"
@@ -71,15 +74,12 @@ def atomic(path: Path) -> Iterator[Path]:
 def _sweep(folder: Path) -> None:
     """Delete what processes that were killed have left half-written."""
     for left in folder.glob(f".*.{'[0-9a-f]' * 12}.partial"):
-        try:
+        with suppress(OSError):  # another process was faster, or it is another user's
             if time.time() - left.stat().st_mtime > ABANDONED_AFTER:
                 _remove(left)
-        except OSError:
-            continue  # another process was faster, or it is another user's
 
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+        return shutil.rmtree(path, ignore_errors=True)
+    path.unlink(missing_ok=True)

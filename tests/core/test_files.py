@@ -1,6 +1,7 @@
 import errno
 import os
 import time
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -46,6 +47,27 @@ class TestAtomic:
             (partial / "half").touch()
             raise ValueError
         assert names(tmp_path) == []
+
+    @pytest.mark.parametrize("failures", [1, 3, 4])
+    @pytest.mark.parametrize("is_folder", [False, True])
+    def test_what_another_program_holds_is_tried_again(
+        self, tmp_path, monkeypatch, failures, is_folder
+    ):
+        """As a virus scanner does on Windows, with a file that was just written."""
+        replace, waits, tries = os.replace, [], iter(range(10))
+
+        def held(*paths):
+            if next(tries) < failures:
+                raise PermissionError("in use")
+            replace(*paths)
+
+        monkeypatch.setattr(os, "replace", held)
+        monkeypatch.setattr(time, "sleep", waits.append)
+        lasting = pytest.raises(PermissionError, match="in use")
+        with lasting if failures > 3 else nullcontext(), atomic(tmp_path / "a") as partial:
+            partial.mkdir() if is_folder else partial.write_text("whole")
+        assert len(waits) == min(failures, 3) and sum(waits) < 2
+        assert [p.name for p in tmp_path.iterdir()] == ([] if failures > 3 else ["a"])
 
     def test_a_full_disk_says_how_to_go_on(self, tmp_path, monkeypatch):
         def full(descriptor):
