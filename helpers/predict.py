@@ -43,7 +43,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 NOTES = "predictions.json"
-SOURCE = "source"  # what a mask's file tells of its image
+SOURCE = "image it is of"  # how a mask's file begins what it tells of its image
 BAD_IMAGE = (ValueError, FileNotFoundError, PermissionError)  # what is wrong with one, not with all
 
 
@@ -364,13 +364,14 @@ def stamp(path: Path) -> str:
     if not path.is_file():
         return ""
     known = path.stat()
-    return f"{known.st_size} bytes, {known.st_mtime_ns} ns"
+    return f"{SOURCE}: {known.st_size} bytes, {known.st_mtime_ns} ns"
 
 
 def is_of_another(mask: Path, image: Path) -> bool:
     """Whether a mask says that it is of another image, or of this one before it was changed.
 
-    One that was corrected by hand may have lost what it said: it stays.
+    One that was corrected by hand may have lost what it said, or say what another program has
+    written there: it stays.
     """
     try:
         if mask.suffix == ".tif":
@@ -381,7 +382,7 @@ def is_of_another(mask: Path, image: Path) -> bool:
                 said = str(opened.info.get(SOURCE, ""))
     except Exception:  # a broken file raises a dozen types
         return False
-    return said not in ("", stamp(image))
+    return said.startswith(SOURCE) and said != stamp(image)
 
 
 def read_notes(path: Path) -> dict:

@@ -6,8 +6,8 @@ leaves in runs/first: best.pt, the weights of the epoch that was best on validat
 on from; record.json, what was fixed and what came out. The same command goes on where an earlier
 one was cut off, after the last finished epoch, and gives what one that was not cut off would have.
 
-Several processes, one for each GPU or with a part of the CPU's threads each, train together (not on
-Windows, where torchrun does not start with PyTorch as it comes from PyPI):
+Several processes, one for each GPU or with a part of the CPU's threads each, train together (tried
+on Linux; on Windows, torchrun may not start):
 
     torchrun --nproc-per-node 2 -m helpers.train --data synthetic --out runs/first --epochs 5
 

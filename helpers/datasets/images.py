@@ -41,9 +41,10 @@ def read_image(
 
     Raises FileNotFoundError, or ValueError that names the file and the mend.
     """
-    values = to_rgb(Path(path), read_values(path), levels, channels)
-    if channels is None and (count := count_pages(path)) > 1:
+    values = read_values(path)
+    if channels is None and values.shape[-1] == 3 and (count := count_pages(path)) > 1:
         raise ValueError(f"{path} {of_pages(count)}")
+    values = to_rgb(Path(path), values, levels, channels)
     return Image.fromarray(np.ascontiguousarray(values))
 
 

@@ -277,6 +277,15 @@ class TestGoingOn:
         before = again.stat().st_mtime_ns
         assert command("w.pt", "in") == 0 and again.stat().st_mtime_ns == before
 
+    def test_a_large_mask_corrected_by_hand_stays(self, weights, monkeypatch):
+        """Other programs write something of their own where it told its image."""
+        monkeypatch.setattr(strips, "LARGE", 1000)
+        photo("in/a.tif")
+        command(weights(scale=1.0), "in")
+        corrected = np.zeros_like(read("out/a.tif"))
+        tifffile.imwrite("out/a.tif", corrected, description="ImageJ=1.54f")
+        assert command("w.pt", "in") == 0 and not read("out/a.tif").any()
+
     def test_a_mask_corrected_by_hand_stays(self, weights):
         photo("in/a.png")
         command(weights(), "in", "--count", "cell")
