@@ -617,7 +617,7 @@ class Patient15(Patient):
 class Patient16(Patient):
     complaint = (
         "Something must be wrong. The first loss is above 1 and not 0, and after all my steps the"
-        " accuracy is even below what I would get by saying background everywhere."
+        " accuracy on my validation is even below what I would get by saying background everywhere."
     )
     why = (
         "Nothing is wrong: it has taken 16 steps. A first loss near ln 3 = 1.1 is what three"

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from wrong_answers import WRONG, held_out
+from wrong_answers import ALSO_RIGHT, WRONG, held_out
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = [path for path in sorted(FOLDER.glob("*.ipynb")) if path.name[:2] not in ("00", "08")]
@@ -142,6 +142,11 @@ def test_checks_tell_unanswered_wrong_and_right(path, splits, drawn):
         said = reader.run(check)
         assert said.startswith(f"Exercise {number}: right."), f"{solution}\n{said}"
         assert verdict.FOUND[number][0] == verdict.RIGHT
+        for right in ALSO_RIGHT.get(number, ()):
+            reader.run(right)
+            said = reader.run(check)
+            assert said.startswith(f"Exercise {number}: right."), f"{right}\n{said}"
+        reader.run(solution)
         seen.append(number)
 
     assert seen == [f"{path.name[:2]}.{k}" for k in range(1, len(seen) + 1)]
@@ -162,6 +167,7 @@ def test_what_notebooks_print_of_shuffled_and_faulty_programs_is_what_is_checked
 def test_no_wrong_answer_is_left_over():
     cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells]
     assert {cell.metadata.exercise for cell in cells if "exercise" in tags(cell)} == set(WRONG)
+    assert set(ALSO_RIGHT) <= set(WRONG)
 
 
 def test_right_answers_may_be_written_in_another_order(capsys):

@@ -1,7 +1,16 @@
 """What a check prints, remembers, and makes of strange answers."""
 
 from helpers.teaching.checks import verdict
-from helpers.teaching.checks.verdict import Hint, ask, ask_two, close, compare, exercise, number
+from helpers.teaching.checks.verdict import (
+    Hint,
+    ask,
+    ask_three,
+    ask_two,
+    close,
+    compare,
+    exercise,
+    number,
+)
 
 import numpy as np
 import pytest
@@ -66,7 +75,9 @@ def test_functions_that_give_dots_nothing_or_too_little():
         with pytest.raises(Hint, match="two things: a, b"):
             ask_two(lambda few=few: few, what="a, b")
     for two in ((1, 2), [1, 2], torch.tensor([1, 2]), np.array([1, 2])):
-        assert ask_two(lambda two=two: two, what="a, b") == (1, 2)
+        assert ask_two(lambda two=two: two, what="a, b") == [1, 2]
+    with pytest.raises(Hint, match="three things: a, b, c"):
+        ask_three(lambda: (1, 2), what="a, b, c")
 
 
 def test_numbers_and_closeness():

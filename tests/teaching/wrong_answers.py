@@ -1,4 +1,7 @@
-"""Typical wrong answers to the exercises, each with words of the hint that it must get."""
+"""Typical wrong answers to the exercises, each with words of the hint that it must get.
+
+At the end, right answers that are written in another way than the solution.
+"""
 
 DATASET = """
 class PetDataset(Dataset):
@@ -55,6 +58,7 @@ def letterbox(photo, mask, size):
     mask = v2.functional.pad(mask, {2}, fill=255)[0]
     return {0}
 """
+OWN_GENERATOR = "generator=torch.Generator().manual_seed(0)"
 BOTH_SIDES = "[left, top, size - width - left, size - height - top]"
 UNSEEDED = """
 def split_by_animal(animals, seed):
@@ -747,6 +751,9 @@ WRONG = {
         (interval(gap="gap", means="of_pixels"), "pixels were drawn"),
         (interval(gap="gap", ends="high, low"), "above the high"),
         ("overconfidence = lambda confidence, right, generator, times: 0.1", "three things"),
+        (interval(gap="gap.abs()"), "not mean confidence minus"),
+        (interval(gap="gap").replace("gap.mean(), low", "means.mean(), low"), "not of the draws"),
+        (interval(gap="gap").replace("generator=generator", OWN_GENERATOR), "is it used?"),
     ],
     "06.1": [
         (hunt(recall="hits / looked"), "precision"),
@@ -758,6 +765,7 @@ WRONG = {
         (hunt(recall=RECALL).replace("[:looked]", "[:looked + 1]"), "Not the fraction"),
         (hunt(recall=RECALL).replace("[:looked]", "[:looked - 1]"), "Not the fraction"),
         ("found_errors = lambda loss, planted, looked: (planted[:looked], 0.1)", "One number"),
+        (hunt(recall=RECALL).replace("    return", "    loss.zero_()\n    return"), "a copy"),
     ],
     "06.2": [
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
@@ -800,6 +808,8 @@ WRONG = {
         ),
         (paired(effect="mean(map(abs, d))"), "mean of the paired"),
         (paired(half="t.ppf(0.975, 4) * stdev(d) / n**0.5"), "its interval is not"),
+        (paired(half="4.30 * stdev(d) / n**0.5"), "for three pairs"),
+        (paired(half="t.ppf(0.025, n - 1) * stdev(d) / n**0.5"), "above the high"),
         ("paired_effect = lambda scores, baseline: 0.02", "three things"),
         (
             "paired_effect = lambda scores, other: sum(scores[s] - other[s] for s in scores)",
@@ -819,6 +829,9 @@ WRONG = {
         (pairs("runs[i] | free == runs[j] | free"), "is the same"),
         (pairs(f"{DIFFER} and runs[i] == runs[j]"), "leave them out"),
         (pairs(f"{DIFFER} and runs[i]['seed'] == runs[j]['seed']"), "too"),
+        (pairs("runs[i].pop('miou', 0) + runs[j].pop('miou', 0) < 0"), "work on a copy"),
+        ("fair_pairs = lambda runs, setting: 3", "Return pairs (i, j)"),
+        ("fair_pairs = lambda runs, setting: [(0, 1, setting)]", "Return pairs (i, j)"),
     ],
     "09.1": [
         (RENORMALIZE.format("(images - 0.5) / 0.5"), "normalized before"),
@@ -846,6 +859,8 @@ WRONG = {
         (encoder_unet(list="list"), "nn.ModuleList"),
         (encoder_unet(kernel="3"), "too many"),
         (encoder_unet(end="self.head(x).softmax(dim=1)"), "probabilities"),
+        (encoder_unet(end="self.head(x).sigmoid()"), "No output is negative"),
+        (encoder_unet(end="self.head(x).log_softmax(dim=1)"), "logarithms"),
         (
             encoder_unet().replace("self.encoder = encoder", SAVED_MEAN + "self.encoder = encoder"),
             "persistent=False",
@@ -913,6 +928,13 @@ WRONG = {
         (frozen("self.encoder.requires_grad_(False).eval()", "super().train(mode)"), "tensors"),
         (frozen("pass", "super().train(mode); self.encoder.eval()"), "gradients"),
         (
+            frozen(
+                "self.encoder.eval()",
+                "super().train(mode); self.encoder.requires_grad_(False).eval()",
+            ),
+            "gradients",
+        ),
+        (
             frozen("self.requires_grad_(False)", "super().train(mode); self.encoder.eval()"),
             "decoder is frozen",
         ),
@@ -960,6 +982,16 @@ WRONG = {
             " for m in pretrained if m > n)), default=None)",
             "100 pairs are enough",
         ),
+        (
+            "pairs_needed = lambda random, pretrained: min((n for n, s in pretrained.items()"
+            " if s >= (random.get(1600) or next(iter(random.values())))), default=None)",
+            "100 pairs are enough",
+        ),
+        (
+            "def pairs_needed(random, pretrained):\n    goal = random.pop(max(random))\n"
+            "    return min((n for n, s in pretrained.items() if s >= goal), default=None)",
+            "work on a copy",
+        ),
     ],
     "10.1": [
         (held_out(count="max(-int(-fraction * len(names) // 1), 1)"), "not 0.2"),
@@ -992,7 +1024,14 @@ WRONG = {
             weights(result="(w := torch.where(counts > 0, 1 / counts, 0.0)) / w.sum()"),
             "the mean over the pixels is not 1",
         ),
-        (weights(result="torch.where(counts > 0, 1 / counts, 0.0)"), "it makes"),
+        (
+            weights(result="torch.where(counts > 0, 1 / counts, 0.0)"),
+            "the mean over the pixels is not 1",
+        ),
+        (
+            weights(result="counts.sum() / (num_classes * counts.clamp(min=1))"),
+            "does not occur has the weight 0",
+        ),
         (
             weights(
                 result="torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts), 0.0)"
@@ -1010,6 +1049,10 @@ WRONG = {
         (
             doubtful(wrong="1 - probabilities.gather(1, masks.clamp(max=2)[:, None])"),
             "should add 0",
+        ),
+        (
+            doubtful(wrong="(1 - probabilities.gather(1, label[:, None])) * valid"),
+            "they should add 0",
         ),
         (doubtful(result="wrong.amax(dim=(1, 2, 3))"), "largest single pixel"),
         (doubtful(result="wrong.mean(dim=(1, 2, 3))"), "mean of each image"),
@@ -1074,6 +1117,37 @@ WRONG = {
         (error_of("-means.mean(), means.std(ddof=1)"), "too many above"),
         (error_of("100 * means.mean(), 100 * means.std(ddof=1)"), "not in percent"),
         (error_of("means.mean(), means.std(ddof=1)", "found - truth"), "(found - true) / true"),
+        (error_of("means.mean(), errors.std(ddof=1)"), "The mean is right"),
+        (error_of("means.mean(), means.var(ddof=1)"), "The mean is right"),
+        (
+            error_of("means.mean(), means.std(ddof=1)").replace("np.array(groups) ==", "groups =="),
+            "a list compared with a name",
+        ),
         ("count_error = lambda found, truth, groups: 0.1", "two things"),
+    ],
+}
+
+ALSO_RIGHT = {
+    "06.3": [
+        interval(gap="gap").replace(
+            "return gap.mean(), low, high", "return torch.stack([gap.mean(), low, high])"
+        )
+    ],
+    "07.1": [
+        "import numpy as np" + paired().replace("return", "return np.array((").rstrip() + "))"
+    ],
+    "09.1": [
+        """
+from torchvision.transforms import Normalize
+def renormalize(images):
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    return Normalize([0.5] * 3, [0.5] * 3)(Normalize(-mean / std, 1 / std)(images))
+"""
+    ],
+    "09.3": [
+        GROUPS.format(
+            "[{'params': [(n, p) for n, p in trained if (n[:8] == 'encoder.') == inner],"
+            " 'lr': rate * (fraction if inner else 1)} for inner in (False, True)]"
+        )
     ],
 }

@@ -55,13 +55,7 @@ def unet(network: type[nn.Module]) -> str:
     same_shape(logits, (2, 3, 32, 48), "one value for each class at every pixel")
 
     # Likely slips first, then the values.
-    refuse_probabilities(logits)
-    refuse(
-        bool((logits >= 0).all()),
-        "No output is negative: is there a ReLU or a sigmoid after the head?",
-    )
-    logarithms = torch.allclose(logits.exp().sum(dim=1), torch.ones(2, 32, 48), atol=1e-4)
-    refuse(logarithms, "These are logarithms of probabilities; the network should return logits.")
+    refuse_activation(logits)
     for name in ("downs", "ups"):
         plain = isinstance(getattr(mine, name, None), list | tuple)
         refuse(plain, f"PyTorch finds no layers in {name}, a plain list. Use nn.ModuleList.")
@@ -235,11 +229,14 @@ def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
         refuse(got != want, f"The output's {axis} is {got}, and should be {want}: {cause}")
 
 
-def refuse_probabilities(logits: Tensor) -> None:
-    """Raise `Hint` if logits (N, C, H, W) are what a softmax makes of them."""
-    total = logits.sum(dim=1)
-    sums_to_one = bool((logits >= 0).all()) and torch.allclose(total, torch.ones(()), atol=1e-4)
+def refuse_activation(logits: Tensor) -> None:
+    """Raise `Hint` if logits (N, C, H, W) went through a softmax or another activation."""
+    no_negative, one = bool((logits >= 0).all()), torch.ones(())
+    sums_to_one = no_negative and torch.allclose(logits.sum(dim=1), one, atol=1e-4)
     refuse(sums_to_one, "These are probabilities; the network should return logits.")
+    refuse(no_negative, "No output is negative: is there a ReLU or a sigmoid after the head?")
+    logarithms = torch.allclose(logits.exp().sum(dim=1), one, atol=1e-4)
+    refuse(logarithms, "These are logarithms of probabilities; the network should return logits.")
 
 
 def saved_buffers(network: nn.Module) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from helpers.teaching.checks.lines import function_of, repaired
 from helpers.teaching.checks.verdict import (
     ask,
+    ask_three,
     ask_two,
     close,
     compare,
@@ -25,15 +26,21 @@ from torch import Tensor, nn
 def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     """Mean confidence minus accuracy, with its interval over images."""
     count, times = 40, 10_000
-    hard = torch.rand(count, 1, 1)  # images differ: pixels of one image are not independent
+    # Images differ: pixels of one image are not independent. Of some, it is not sure enough.
+    hard = torch.rand(count, 1, 1) - 0.2
     confidence = 0.5 + 0.25 * (torch.rand(count, 1, 1) + torch.rand(count, 12, 12))
     right = torch.rand(count, 12, 12) < confidence - 0.5 * hard
     seed = int(torch.randint(10**6, ()))
     generator = torch.Generator().manual_seed(seed)
-    result = ask(function, confidence.clone(), right.clone(), generator, times)
-    three = isinstance(result, tuple | list) and len(result) == 3
-    refuse(not three, "Return three things: the difference, its low and its high end.")
-    middle, low, high = map(number, result)
+
+    def ask_for(times: int) -> list[float]:
+        given, what = (
+            (confidence.clone(), right.clone()),
+            "the difference, its low and its high end",
+        )
+        return [*map(number, ask_three(function, *given, generator, times, what=what))]
+
+    middle, low, high = ask_for(times)
 
     # The difference itself, then the ends, which may come from other draws than ours.
     gap = confidence.double().mean(dim=(1, 2)) - right.double().mean(dim=(1, 2))
@@ -65,13 +72,16 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     slips = {"That is a 90 % interval: 5 % lie beyond each end.": ends(0.90)}
     otherwise = "Which quantiles leave out 5 % in all? And is each draw the mean of as many images?"
     compare(mine, wanted, slips, otherwise, near=near)
-    _, *of_one = map(number, ask(function, confidence.clone(), right.clone(), generator, 1))
+    first, *of_one = ask_for(1)
     one = of_one[0] == of_one[1]
     refuse(not one, "With times=1 there is one draw, and both ends are it: is `times` used?")
+    refuse(not close(first, middle), "The difference is that of all images, not of the draws.")
 
-    again = ask(function, confidence.clone(), right.clone(), generator.manual_seed(seed), times)
-    other = [number(part) for part in again] != [middle, low, high]
+    generator.manual_seed(seed)
+    other = ask_for(times) != [middle, low, high]
     refuse(other, "The same seed gave another interval: what does torch.randint draw with?")
+    same = ask_for(times)[1:] == [low, high]
+    refuse(same, "The generator was further on, and the interval the same: is it used?")
     return "An interval that holds 0 says: this may be luck of the images."
 
 
@@ -90,9 +100,10 @@ def found_errors(function: Callable[[Tensor, Tensor, int], tuple[float, float]])
         ranks = torch.cat([above, torch.tensor([looked - 1, looked]), below])
         planted[loss.argsort(descending=True)[ranks]] = True
         what = "the recall, and that by chance"
-        recall, chance = map(
-            number, ask_two(function, loss.clone(), planted.clone(), looked, what=what)
-        )
+        given = loss.clone(), planted.clone()
+        recall, chance = map(number, ask_two(function, *given, looked, what=what))
+        changed = not (torch.equal(given[0], loss) and torch.equal(given[1], planted))
+        refuse(changed, "It changes what it was given: work on a copy.")
         top, bottom = (loss.argsort(descending=d)[:looked] for d in (True, False))
         hits, total = planted[top].sum().item(), int(planted.sum())
         slips = {

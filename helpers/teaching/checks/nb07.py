@@ -8,7 +8,7 @@ from statistics import mean, pstdev, stdev
 from typing import Any
 
 from helpers.studies.statistics import paired_difference
-from helpers.teaching.checks.verdict import Hint, ask, compare, exercise, number, refuse
+from helpers.teaching.checks.verdict import Hint, ask, ask_three, compare, exercise, number, refuse
 
 import torch
 from scipy.stats import t as student
@@ -26,9 +26,8 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
         del baseline[seeds[0]], scores[seeds[1]]  # runs that were never made
         scores = dict(sorted(scores.items()))  # in another order than the baseline's
 
-        result = ask(function, dict(scores), dict(baseline))
-        three = isinstance(result, tuple | list) and len(result) == 3
-        refuse(not three, "Return three things: the effect, its low and its high end.")
+        what = "the effect, its low and its high end"
+        result = ask_three(function, dict(scores), dict(baseline), what=what)
         mine = torch.tensor([number(part) for part in result], dtype=torch.float64)
         shared = [s for s in seeds if s in scores and s in baseline]
         differences = [scores[s] - baseline[s] for s in shared]
@@ -58,7 +57,11 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
             "Each end leaves out 2.5 %, so the quantile is that of 0.975.": (
                 student.ppf(0.95, n - 1) * spread / n**0.5
             ),
+            "4.30 is for three pairs. How many are there here?": (
+                round(student.ppf(0.975, 2), 2) * spread / n**0.5
+            ),
         }
+        refuse(mine[1] > mine[2], "The low end lies above the high one.")
         ends = torch.tensor([wanted.low, wanted.high], dtype=torch.float64)
         wrong = {
             hint: torch.tensor([wanted.mean - h, wanted.mean + h], dtype=torch.float64)
@@ -105,11 +108,13 @@ def fair_pairs(function: Callable[[list[dict], str], Any]) -> str:
             if runs[i][setting] != runs[j][setting]
             and all(runs[i][key] == runs[j][key] for key in others)
         }
-        answer = list(ask(function, deepcopy(runs), setting))
+        given = deepcopy(runs)
+        answer = ask(function, given, setting)
         try:
             found = {tuple(sorted(map(int, pair))) for pair in answer}
-        except TypeError:
+        except (TypeError, ValueError):
             raise Hint("Return pairs (i, j) of positions in `runs`, from 0 on.") from None
+        refuse(given != runs, "It changes the runs that it was given: work on a copy.")
         places = all(len(pair) == 2 and 0 <= pair[0] < pair[1] < len(runs) for pair in found)
         refuse(not places, f"Return pairs (i, j) of two positions, 0 to {len(runs) - 1}.")
 

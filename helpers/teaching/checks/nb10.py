@@ -94,11 +94,11 @@ def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
         kept = given.clone()
         answer = tensor(ask(function, given, classes), (classes,)).double()
         refuse(not torch.equal(given, kept), "It changes the masks: work on a copy.")
-        refuse(not answer.isfinite().all(), "A class that does not occur has the weight 0.")
 
         counts = given[given != IGNORE_INDEX].bincount(minlength=classes).double()
         right = counts.sum() / (classes * counts)
         right[counts == 0] = 0
+        refuse(answer[counts == 0].any(), "A class that does not occur has the weight 0.")
         slips = {
             "Pixels to be ignored count: leave them out first.": (
                 right * given.numel() / counts.sum()
@@ -108,9 +108,12 @@ def class_weights(function: Callable[[Tensor, int], Tensor]) -> str:
             "Divide by num_classes, also where a class does not occur.": (
                 right * classes / (counts > 0).sum()
             ),
-            "In the right proportion, but the mean over the pixels is not 1.": right / right.sum(),
+            "In the right proportion, but the mean over the pixels is not 1.": (
+                right * (answer.sum() / right.sum())
+            ),
         }
-        otherwise = f"From {counts.long().tolist()} pixels it makes {answer.tolist()}."
+        rounded = [round(weight, 3) for weight in answer.tolist()]
+        otherwise = f"From {counts.long().tolist()} pixels it makes {rounded}."
         compare(answer, right, slips, otherwise, near=1e-3)
     return "Summed over its pixels, each class now weighs the same."
 
@@ -129,11 +132,11 @@ def doubt_of(
     """Raise `Hint` for a wrong answer on images 40 px high."""
     logits = torch.randn(5, classes, 40, width) * 2
     masks = torch.randint(0, classes, (5, 40, width))
-    # Of two corners nothing is known. Whatever class is put there, in one of them it would be the
-    # most doubtful of all.
+    # Of two corners nothing is known, but for the first image. Whatever class is put there, in one
+    # of them it would be the most doubtful of all.
     for other, corner in ((1, slice(None, 9)), (2, slice(-9, None))):
-        masks[:, corner, corner] = IGNORE_INDEX
-        logits[:, other, corner, corner] = 5
+        masks[1:, corner, corner] = IGNORE_INDEX
+        logits[1:, other, corner, corner] = 5
     probabilities = logits.softmax(dim=1)
     valid = masks != IGNORE_INDEX
 
@@ -217,6 +220,7 @@ def count_error(
     answer = torch.tensor(
         [number(part) for part in ask_two(function, found, truth, groups, what=what)]
     )
+    refuse(answer.isnan().any(), "NaN: is a list compared with a name? That is one False.")
     right = both(of_group)
     slips = {
         "These are over images, and those of one group err alike: average each group first.": (
@@ -236,6 +240,8 @@ def count_error(
         "As a fraction, not in percent.": right * 100,
     }
     otherwise = "The error of an image is (found - true) / true. Then the mean of each group."
+    if close(answer[0], right[0]):
+        otherwise = "The mean is right. The deviation is that of the groups' means, of a sample."
     compare(answer, right, slips, otherwise)
     return "Now a count has an error that says what to expect of a new group."
 

@@ -110,13 +110,22 @@ def ask(function: Callable, *args: Any) -> Any:
     return result
 
 
-def ask_two(function: Callable, *args: Any, what: str) -> tuple[Any, Any]:
+def ask_two(function: Callable, *args: Any, what: str) -> list[Any]:
     """The two things that an answer returns. Raises `Hint` that says what they should be."""
-    result = ask(function, *args)
+    return few(ask(function, *args), 2, f"Return two things: {what}.")
+
+
+def ask_three(function: Callable, *args: Any, what: str) -> list[Any]:
+    """The three things that an answer returns. Raises `Hint` that says what they should be."""
+    return few(ask(function, *args), 3, f"Return three things: {what}.")
+
+
+def few(result: Any, count: int, otherwise: str) -> list[Any]:
+    """So many things, of a tuple, a list or a row of numbers. Raises `Hint` for others."""
     is_row = isinstance(result, Tensor | np.ndarray) and result.ndim == 1
-    two = (is_row or isinstance(result, tuple | list)) and len(result) == 2
-    refuse(not two, f"Return two things: {what}.")
-    return result[0], result[1]
+    is_list = is_row or isinstance(result, tuple | list)
+    refuse(not is_list or len(result) != count, otherwise)
+    return list(result)
 
 
 def number(answer: Any) -> float:
