@@ -150,6 +150,13 @@ def accumulated_step(model, optimizer, images, masks, parts):
         loss = F.cross_entropy(model(some_images), some_masks, ignore_index=IGNORE_INDEX)
         {}
 """
+COUNTED = """
+def confusion(prediction, truth, num_classes=3):
+    valid = truth != IGNORE_INDEX
+    entries = truth[valid] * num_classes + prediction[valid]
+    matrix = entries.bincount(minlength=num_classes**2).reshape(num_classes, num_classes)
+    return {}
+"""
 PIECE = """
 from scipy import ndimage
 def largest_piece(answer):
@@ -369,6 +376,12 @@ WRONG = {
         ("to_labels = lambda trimap: torch.from_numpy(3 - trimap).long()", "mixed up"),
         (LABELS.format("assert set(found) <= {1, 2, 3}, found"), "it raises AssertionError"),
         (
+            LABELS.format(
+                "if set(found) - {1, 2, 3}: raise ValueError(found)\n    trimap -= 1"
+            ).replace("trimap - 1)", "trimap)"),
+            "Work on a copy",
+        ),
+        (
             LABELS.format("if set(found) != {1, 2, 3}: raise ValueError(found)"),
             "A trimap of 1 alone is valid",
         ),
@@ -377,11 +390,13 @@ WRONG = {
         ("class_weights = lambda fractions: fractions", "reverse"),
         ("class_weights = lambda fractions: 1 / fractions", "scale"),
         ("class_weights = lambda fractions: 1 - fractions", "half the weight"),
+        ("class_weights = lambda fractions: fractions.mul_(3).reciprocal_()", "Work on a copy"),
     ],
     "01.4": [
         ("guess = torch.ones(SIZE, SIZE, dtype=torch.long)", "no pet and no border"),
         ("guess = torch.ones(3, SIZE, SIZE)", "shape"),
         ("guess = torch.full((SIZE, SIZE), 3)", "0, 1 and 2"),
+        ("guess = torch.rand(SIZE, SIZE)", "0, 1 and 2"),
         ("guess = torch.ones(SIZE, SIZE).long(); guess[0, :2] = torch.tensor([0, 2])", "is lost?"),
     ],
     "02.1": [
@@ -406,6 +421,11 @@ WRONG = {
         ),
         ("random_flip = lambda image, mask: (image.flip(-2), mask.flip(-2))", "Upside down"),
         ("random_flip = lambda image, mask: (image.flip(-1), mask.flip(-1))", "about half"),
+        (
+            "random_flip = lambda *pair: [part.flip(-1) for part in pair]"
+            " if torch.randn(1) < 0.5 else pair",
+            "about half",
+        ),
     ],
     "02.6": [
         (dataset(length="len(self.pairs)"), "three rows"),
@@ -461,6 +481,16 @@ WRONG = {
             LETTERBOX.format("image / 255, mask", "v2.functional.resize", BOTH_SIDES),
             "from 0 to 255",
         ),
+        (
+            LETTERBOX.format("normalize(image.byte()), mask", "v2.functional.resize", BOTH_SIDES),
+            "from 0 to 255",
+        ),
+        (
+            LETTERBOX.format("image, mask", "v2.functional.resize", BOTH_SIDES).replace(
+                "size / max(photo.size)", "min(1, size / max(photo.size))"
+            ),
+            "should grow",
+        ),
         (LETTERBOX.format("image, mask", "to_corner", BOTH_SIDES), "The mask shifts"),
         (
             LETTERBOX.format("image, mask", "v2.functional.resize", BOTH_SIDES).replace(
@@ -514,12 +544,31 @@ WRONG = {
             ),
             "a quarter of the *photographs*",
         ),
+        (
+            UNSEEDED.replace(
+                "(~held).nonzero().flatten(), held.nonzero().flatten()",
+                "(~held).nonzero(), held.nonzero()",
+            ),
+            "flatten()",
+        ),
+        (
+            UNSEEDED.replace(
+                "return (~held).nonzero().flatten(), held.nonzero().flatten()",
+                "val = held.nonzero().flatten()\n"
+                "    return (~held).nonzero().flatten(), torch.cat([val, val])",
+            ),
+            "each animal dealt out once",
+        ),
         (UNSEEDED, "same seed gave two"),
         (UNSEEDED.replace("torch.randperm(len(numbers))", "slice(None)"), "Another seed"),
     ],
     "03.1": [
         (double_conv(bias=True, norm=True, padding=1), "bias"),
         (double_conv(bias=False, norm=True, padding=0), "height is 8"),
+        (
+            double_conv(bias=False, norm=True, padding=1).replace("Conv2d(a", "Conv2d(3"),
+            "are both arguments used",
+        ),
         (double_conv(bias=False, norm=False, padding=1), "What follows"),
         (double_conv(bias=False, norm=True, padding=1, last=""), "are both ReLUs there"),
         (
@@ -535,6 +584,10 @@ WRONG = {
             "which comes first",
         ),
         (UP.format("out_channels", "self.conv(self.up(x) + skip)"), "Were they added"),
+        (
+            UP.format("in_channels", "self.conv(torch.cat([skip, self.up(x)], dim=1))"),
+            "expected input[2, 8, 12, 20] to have 12 channels",
+        ),
         (UP.format("out_channels", "self.conv(self.up(x))"), "does not depend on the skip"),
     ],
     "03.3": [
@@ -543,7 +596,9 @@ WRONG = {
         (unet(end="self.head(x).relu()"), "ReLU"),
         (unet(end="self.head(x).sigmoid()"), "sigmoid"),
         (unet(end="self.head(x).log_softmax(dim=1)"), "logarithms"),
-        (unet(classes="3"), "channels is 3"),
+        (unet(classes="3"), "all four arguments"),
+        (unet().replace("DoubleConv(in_channels", "DoubleConv(3"), "all four arguments"),
+        (unet(end="self.head(x), skips"), "not a tensor"),
         (unet(end="x"), "channels is 16"),
         (unet(end="self.head(x).argmax(dim=1)"), "The output is (2, 32, 48)"),
         (unet().replace("nn.ModuleList(", "list("), "nn.ModuleList"),
@@ -565,6 +620,8 @@ WRONG = {
         (without("x.mean(dim=(1, 2, 3), keepdim=True).expand_as(x)"), "each has its own"),
         (without("x.mean(dim=(0, 2, 3), keepdim=True).expand_as(x)"), "another"),
         (without(MEANS, "True"), "All skips"),
+        (without(MEANS, "number == 0"), "Another level"),
+        (without(MEANS, "number <= level"), "All skips"),
         (without(MEANS, "number == len(network.downs) - 1 - level"), "Another level"),
         (without("x.mean(dim=2, keepdim=True).expand_as(x)"), "Not the logits"),
         (
@@ -580,6 +637,7 @@ WRONG = {
         ),
         (ADDITIVE.format("out_channels", "self.conv(self.up(x) * skip)"), "plus"),
         (count("9 * base**2"), "one step up"),
+        (count("sum(9 * (base * 2**i) ** 2 for i in range(4))"), "The block is right"),
         (count("sum((base * 2**i) ** 2 for i in range(depth))"), "how large is a window"),
         (count("sum(9 * (base * 2**i) ** 2 for i in range(depth + 1))"), "bottleneck has no step"),
         (count("4608"), "The block is right"),
@@ -630,6 +688,7 @@ WRONG = {
     ],
     "04.3": [
         ('order = "DFHBCEAG"', "multiplied by the scale"),
+        ('order = "DFHCBEAG"', "nothing yet to be clipped"),
         ('order = "DFHBEACG"', "before they are clipped"),
         ('order = "DFBHECAG"', "are cleared before"),
         ('order = "FDHBECAG"', "which line makes it"),
@@ -687,6 +746,9 @@ WRONG = {
             "swapped",
         ),
         ("def confusion(prediction, truth, num_classes):\n    return torch.zeros(3, 3)", "shape"),
+        (COUNTED.format("matrix / matrix.sum(dim=1, keepdim=True)"), "It counts nan of"),
+        (COUNTED.format("matrix if prediction.ndim == 3 else matrix.T"), "Of one mask"),
+        (COUNTED.format("matrix + 0 * truth.clamp_(max=2).sum()"), "Work on a copy"),
     ],
     "05.1": [
         ("class_iou = lambda matrix: matrix.diag() / matrix.sum(dim=1)", "recall"),
@@ -752,7 +814,7 @@ WRONG = {
         (interval(gap="gap", ends="high, low"), "above the high"),
         ("overconfidence = lambda confidence, right, generator, times: 0.1", "three things"),
         (interval(gap="gap.abs()"), "not mean confidence minus"),
-        (interval(gap="gap").replace("gap.mean(), low", "means.mean(), low"), "not of the draws"),
+        (interval(gap="gap").replace("gap.mean(), low", "means.mean(), low"), "without draws"),
         (interval(gap="gap").replace("generator=generator", OWN_GENERATOR), "is it used?"),
     ],
     "06.1": [
@@ -771,7 +833,7 @@ WRONG = {
         ("largest_piece = lambda answer: answer", "Nothing was removed"),
         (
             "def largest_piece(answer):\n    answer[answer == 2] = 1\n    return answer",
-            "Work on a clone",
+            "Work on a copy",
         ),
         (
             "from scipy import ndimage\ndef largest_piece(answer):\n"
@@ -1041,7 +1103,7 @@ WRONG = {
         (weights(counted="masks[masks != 255].fill_(0)"), "it makes"),
         (
             "class_weights = lambda masks, num_classes: masks.clamp_(max=0)[0, 0, :3].float()",
-            "work on a copy",
+            "Work on a copy",
         ),
     ],
     "10.3": [
@@ -1128,6 +1190,38 @@ WRONG = {
 }
 
 ALSO_RIGHT = {
+    "02.1": [
+        """
+def padding_share(width, height, size):
+    scale = size / max(width, height)
+    return 1 - int(width * scale) * int(height * scale) / size**2
+"""
+    ],
+    "02.2": [
+        """
+from PIL import Image
+def there_and_back(mask, size):
+    low = Image.fromarray(mask.numpy()).resize((size, size), Image.NEAREST)
+    return torch.from_numpy(np.array(low.resize(mask.shape[::-1], Image.NEAREST)))
+"""
+    ],
+    "04.4": [
+        """repair = {
+    1: "import copy\\ndef train_and_choose(model, epochs, train_epoch, validate):",
+    8: "weights = copy.deepcopy(model.state_dict())",
+}"""
+    ],
+    "04.5": [
+        SUMMED.format("chunk(parts)", "(loss / valid).backward()").rstrip() + "\n    return ...\n"
+    ],
+    "05.5": [
+        """repair = {
+    2: "model.eval(); scores = []",
+    7: "matrix = confusion(predictions.flatten(), masks.flatten())",
+    8: "scores.append(matrix)",
+    9: "return class_iou(sum(scores)).nanmean()",
+}"""
+    ],
     "06.3": [
         interval(gap="gap").replace(
             "return gap.mean(), low, high", "return torch.stack([gap.mean(), low, high])"

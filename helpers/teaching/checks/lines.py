@@ -53,8 +53,8 @@ def repaired(program: str, repair: Any) -> str:
 
 
 def function_of(source: str, names: Mapping[str, Any]) -> Callable:
-    """The one function that a source defines, with these names at hand."""
+    """The function that a source defines last, with these names at hand."""
     space = dict(names)
     exec(compile(source, "<lines>", "exec"), space)
-    (defined,) = (value for key, value in space.items() if key not in {*names, "__builtins__"})
+    *_, defined = (value for key, value in space.items() if key not in {*names, "__builtins__"})
     return defined

@@ -31,6 +31,8 @@ def double_conv(block: type[nn.Module]) -> str:
     refuse(bare, "Two convolutions are there. What follows each of them, before the nonlinearity?")
     cause = "are both ReLUs there, and in which order do the three layers come, each time?"
     same_values(mine, theirs, (x,), cause)
+    fixed = parameters(build(block, 4, 6)) != parameters(helpers.model.DoubleConv(4, 6))
+    refuse(fixed, "DoubleConv(4, 6): are both arguments used, or are numbers typed in?")
     return f"It has {parameters(mine):,} parameters."
 
 
@@ -38,7 +40,7 @@ def double_conv(block: type[nn.Module]) -> str:
 def up(block: type[nn.Module]) -> str:
     """Up: a step up, the skip, and DoubleConv."""
     mine, x, skip = build_up(block)
-    theirs = helpers.model.Up(8, 4)
+    theirs = helpers.model.Up(12, 4)
     sees_both = any(p.shape[1:] == (8, 3, 3) for p in mine.parameters())
     added = parameters(mine) < parameters(theirs) and not sees_both
     refuse(added, "The first 3x3 convolution should see the channels of both. Were they added?")
@@ -64,8 +66,8 @@ def unet(network: type[nn.Module]) -> str:
 
     small, theirs = build(network, 1, 2, 4, 2), helpers.model.UNet(1, 2, 4, 2)
     unused = "UNet(1, 2, 4, 2): are all four arguments used?"
-    same_shape(ask(small, images[:, :1]), (2, 2, 32, 48), unused)
     refuse(parameters(small) != parameters(theirs), f"Too many or too few parameters in {unused}")
+    same_shape(ask(small, images[:, :1]), (2, 2, 32, 48), unused)
     return f"It has {parameters(mine):,} parameters and gives the same logits as the helper's."
 
 
@@ -107,7 +109,16 @@ def receptive_field(function: Callable[[int, int, int], tuple[int, int]]) -> str
 @exercise("03.5")
 def without_skip(function: Callable[[nn.Module, Tensor, int], Tensor]) -> str:
     """The logits of a network of which one skip is replaced by its means."""
-    depth = 2 * int(torch.randint(1, 3, ()))  # even, so that no level is the middle one
+    for depth in (2, 4):  # even, so that no level is the middle one
+        for level in range(depth):
+            without_one(function, depth, level)
+    return "What the skip says on the average is still there; where it says it is gone."
+
+
+def without_one(
+    function: Callable[[nn.Module, Tensor, int], Tensor], depth: int, level: int
+) -> None:
+    """Raise `Hint` for wrong logits of a network of this depth without the skip of this level."""
     network, images = helpers.model.UNet(base_channels=4, depth=depth), torch.rand(2, 3, 32, 48)
     images[1] *= 5  # unlike the other one
     for module in network.modules():
@@ -115,7 +126,6 @@ def without_skip(function: Callable[[nn.Module, Tensor, int], Tensor]) -> str:
             module.momentum = 1.0  # one pass suffices, so that every level is heard
     network(images)
     network.eval()
-    level = int(torch.randint(depth, ()))
 
     def cut(replace: Callable[[Tensor], Tensor], *levels: int) -> Tensor:
         x, skips = network.stem(images), []
@@ -153,14 +163,13 @@ def without_skip(function: Callable[[nn.Module, Tensor, int], Tensor]) -> str:
         slips = {hint: wrong for hint, wrong in slips.items() if not close(wrong, right)}
         otherwise = "Not the logits with the means of this one skip, and all else as it was."
         compare(answer.detach(), right, slips, otherwise)
-    return "What the skip says on the average is still there; where it says it is gone."
 
 
 @exercise("03.6")
 def additive_up(block: type[nn.Module], count: Callable[[int, int], int]) -> str:
     """Up with addition in place of concatenation, and how many parameters that saves."""
     mine, x, skip = build_up(block)
-    saved, nothing = parameters(helpers.model.Up(8, 4)) - parameters(mine), torch.zeros_like(skip)
+    saved, nothing = parameters(helpers.model.Up(12, 4)) - parameters(mine), torch.zeros_like(skip)
     refuse(not saved, "It has as many parameters as Up: twice the channels are still convolved.")
 
     # What the first convolution gets, with and without the skip.
@@ -173,11 +182,11 @@ def additive_up(block: type[nn.Module], count: Callable[[int, int], int]) -> str
     refuse(not added, "What the first convolution gets is not the upsampled tensor plus the skip.")
 
     cause = "with a skip of zeros, it should be an Up without skips"
-    same_values(mine, helpers.model.Up(8, 4, skips=False), (x, nothing), cause)
+    same_values(mine, helpers.model.Up(12, 4, skips=False), (x, nothing), cause)
 
     # Without skips, the blocks have the parameters of blocks that add.
-    for _ in range(3):
-        channels, depth = (int(torch.randint(*ends, ())) for ends in ((2, 9), (2, 5)))
+    for depth in (2, 3, 4):
+        channels = int(torch.randint(2, 9, ()))
         networks = (
             helpers.model.UNet(base_channels=channels, depth=depth, skips=skips)
             for skips in (True, False)
@@ -206,8 +215,8 @@ def build(make: Callable[..., nn.Module], *args: int) -> nn.Module:
 
 
 def build_up(block: type[nn.Module]) -> tuple[nn.Module, Tensor, Tensor]:
-    """A step up from 8 to 4 channels, in eval() mode, and what it gets from below and beside."""
-    mine, x, skip = build(block, 8, 4), torch.rand(2, 8, 6, 10), torch.rand(2, 4, 12, 20)
+    """A step up from 12 to 4 channels, in eval() mode, and what it gets from below and beside."""
+    mine, x, skip = build(block, 12, 4), torch.rand(2, 12, 6, 10), torch.rand(2, 4, 12, 20)
     cause = "does `up` double height and width, and does `conv` come last?"
     same_shape(ask(mine, x, skip), (2, 4, 12, 20), cause)
     unused = torch.equal(mine.eval()(x, skip), mine(x, torch.zeros_like(skip)))
@@ -222,6 +231,7 @@ def parameters(module: nn.Module) -> int:
 
 def same_shape(output: Tensor, wanted: tuple[int, ...], cause: str) -> None:
     """Raise `Hint` that names the first axis that differs."""
+    refuse(not isinstance(output, Tensor), f"It returns a {type(output).__name__}, not a tensor.")
     shape = tuple(output.shape)
     refuse(len(shape) != len(wanted), f"The output is {shape}, and should be {wanted}: {cause}")
     axes = zip(("batch", "channels", "height", "width"), shape, wanted, strict=True)
@@ -256,7 +266,9 @@ def same_values(mine: nn.Module, theirs: nn.Module, inputs: tuple[Tensor, ...], 
         found = f"buffers saved beyond those: {buffers} (persistent=False leaves one out)"
         found = found if buffers > 0 else f"{-buffers} buffers missing, such as a running mean"
     elif not surplus:
-        found = "there are as many parameters, but in other shapes, or another order"
+        found = (
+            "there are as many parameters, but in other shapes, or not created in the order of use"
+        )
     refuse(
         len(have) != len(want) or any(a.shape != b.shape for a, b in pairs),
         f"The output's shape is right, but the layers are not those asked for: {found}",

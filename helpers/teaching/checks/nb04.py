@@ -95,7 +95,8 @@ def train_epoch(
         result = ask(function, network, own, batches, step)
     except (RuntimeError, NotImplementedError) as error:
         other = "meta" in str(error)
-        refuse(other, "Call the `step` that is given, with the batch moved: it does all the rest.")
+        numbers = "Here a batch has shapes and no numbers: what looks at them is for the `step`"
+        refuse(other, f"{numbers} that is given. Call it with the batch moved; it does the rest.")
         raise
     refuse(more, "The weights move once more than `step` moves them.")
     refuse(len(seen) != 2, f"Of two batches, your epoch made {len(seen)} steps.")
@@ -183,6 +184,8 @@ def mixed_order(order: str) -> str:
     scaled = (
         "Gradients are clipped while they are still multiplied by the scale: all are too small."
     )
+    early = "Clipping comes before backward: there is nothing yet to be clipped."
+    refuse(not close(got, wanted) and after("B", "C"), early)
     refuse(not close(got, wanted) and after("E", "C"), scaled)
     refuse(not close(got, wanted) and after("C", "A"), "The weights move before they are clipped.")
     cleared = after("H", "B") and after("A", "H")
@@ -231,7 +234,8 @@ def repaired_choice(repair: dict[int, str]) -> str:
         compare(result, scores[best - 1], {}, "It does not return the best validation score.")
         holds = next(model.parameters()).max().item()
         wrong = f"The best epoch was {best}; at the end the network has the weights of epoch"
-        refuse(holds != best, f"{wrong} {holds:.0f}. What does the name `weights` refer to?")
+        kept = "Does what was kept stay as it was, and is it loaded into the `model` given?"
+        refuse(holds != best, f"{wrong} {holds:.0f}. {kept}")
     return "state_dict() gives the tensors themselves, and training goes on to change them."
 
 
@@ -261,10 +265,10 @@ def step_in_parts(
     last = next(mine.parameters())
     last.register_post_accumulate_grad_hook(lambda _parameter: backwards.append(1))
     given = images.clone(), masks.clone()
-    if step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, parts) is ...:
-        raise Unanswered
-
+    dots = step(mine, torch.optim.SGD(mine.parameters(), 0.5), *given, parts) is ...
     got = moved(mine, model)
+    if dots and not got.any():
+        raise Unanswered
     refuse(not got.any(), "The weights did not change.")
     most, held = max(sizes), len(images) // parts
     refuse(most > held, f"The network saw {most} images at once, and holds {held}.")

@@ -26,10 +26,7 @@ def renormalize(function: Callable[[Tensor], Tensor]) -> str:
     for shape in ((2, 3, 4, 5), (2, 3, 3, 3)):  # on 3 x 3 px, channels pass for a row of pixels
         plain = torch.rand(shape)
         images = (plain - mean) / std
-        kept = images.clone()
-        answer = tensor(ask(function, images), shape)
-
-        refuse(not torch.equal(images, kept), "It changes the images it was given: work on a copy.")
+        answer = tensor(ask(function, images.clone()), shape)
         other = answer.dtype != images.dtype
         refuse(other, f"It returns {answer.dtype}, and the encoder takes {images.dtype}.")
         along_rows = (images * std.view(3) + mean.view(3) - 0.5) / 0.5 if shape[-1] == 3 else plain
@@ -51,7 +48,7 @@ def renormalize(function: Callable[[Tensor], Tensor]) -> str:
         compare(answer, (plain - 0.5) / 0.5, slips, otherwise)
 
     try:  # images that are not on the CPU, as on a GPU
-        ask(function, images.to("meta"))
+        function(images.to("meta"))
     except (RuntimeError, NotImplementedError, TypeError) as error:
         looks = "item()" in str(error)  # at a value, which those images lack
         refuse(not looks, "Right on the CPU. Do your tensors lie where the images are?")

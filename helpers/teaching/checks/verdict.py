@@ -1,5 +1,6 @@
 """What a check finds: right, not yet (with a hint), or not answered yet."""
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -101,12 +102,17 @@ def refuse(wrong: Any, hint: str) -> None:
 def ask(function: Callable, *args: Any) -> Any:
     """What an answer that is a function returns.
 
-    Raises `Unanswered` if that is dots, `Hint` if it is nothing.
+    Raises `Unanswered` if that is dots, `Hint` if it is nothing, or if a tensor or an array has
+    changed that was given.
     """
+    given = [arg for arg in args if isinstance(arg, Tensor | np.ndarray)]
+    kept = copy.deepcopy(given)
     result = function(*args)
     if result is ... or (isinstance(result, tuple) and any(part is ... for part in result)):
         raise Unanswered
     refuse(result is None, "Your function returns None: is there a return at its end?")
+    same = all(close(now, then, near=0) for now, then in zip(given, kept, strict=True))
+    refuse(not same, "Your function changes what it was given. Work on a copy.")
     return result
 
 
@@ -167,7 +173,7 @@ def tensor(answer: Any, shape: tuple[int, ...]) -> Tensor:
     return answer
 
 
-def close(a: Tensor | float, b: Tensor | float, near: float = 1e-5) -> bool:
+def close(a: Any, b: Any, near: float = 1e-5) -> bool:
     """Whether two results have one shape and differ by at most `near`, NaN with NaN."""
     a, b = torch.as_tensor(a).double(), torch.as_tensor(b).double()
     return a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=near, equal_nan=True)
