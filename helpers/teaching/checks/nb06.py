@@ -34,24 +34,17 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     generator = torch.Generator().manual_seed(seed)
 
     def ask_for(times: int) -> list[float]:
-        given, what = (
-            (confidence.clone(), right.clone()),
-            "the difference, its low and its high end",
-        )
-        return [*map(number, ask_three(function, *given, generator, times, what=what))]
+        what = "the difference, its low and its high end"
+        given = confidence.clone(), right.clone(), generator
+        return [*map(number, ask_three(function, *given, times, what=what))]
 
     middle, low, high = ask_for(times)
 
     # The difference itself, then the ends, which may come from other draws than ours.
     gap = confidence.double().mean(dim=(1, 2)) - right.double().mean(dim=(1, 2))
     sign = {"The sign: above 0 should mean too sure of itself.": -gap.mean()}
-    compare(
-        middle,
-        gap.mean(),
-        sign,
-        "That is not mean confidence minus accuracy, without draws.",
-        near=1e-4,
-    )
+    otherwise = "That is not mean confidence minus accuracy, without draws."
+    compare(middle, gap.mean(), sign, otherwise, near=1e-4)
     rows = torch.randint(count, (times, count), generator=torch.Generator().manual_seed(seed))
     pixels = (confidence - right.float()).flatten()
     of_pixels = pixels.std().item() / len(pixels) ** 0.5
@@ -78,17 +71,28 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     slips = {"That is a 90 % interval: 5 % lie beyond each end.": ends(0.90)}
     otherwise = "Which quantiles leave out 5 % in all? And is each draw the mean of as many images?"
     compare(mine, wanted, slips, otherwise, near=near)
-    first, *of_one = ask_for(1)
-    one = of_one[0] == of_one[1]
-    refuse(not one, "With times=1 there is one draw, and both ends are it: is `times` used?")
-    refuse(not close(first, middle), "The difference itself is that of all images, without draws.")
 
+    draws_used(ask_for, [middle, low, high], times)
     generator.manual_seed(seed)
     other = ask_for(times) != [middle, low, high]
     refuse(other, "The same seed gave another interval: what does torch.randint draw with?")
-    same = ask_for(times)[1:] == [low, high]
-    refuse(same, "The generator was further on, and the interval the same: is it used?")
     return "An interval that holds 0 says: this may be luck of the images."
+
+
+def draws_used(answer: Callable[[int], list[float]], found: list[float], times: int) -> None:
+    """Raise `Hint` unless `times` and the generator decide what is drawn, and only for the ends.
+
+    Args:
+        answer: the three numbers for so many draws, with the generator as it then is.
+        found: what it gave for `times` draws.
+    """
+    first, low, high = answer(1)
+    apart = low != high
+    refuse(apart, "With times=1 there is one draw, and both ends are it: is `times` used?")
+    not_all = not close(first, found[0])
+    refuse(not_all, "The difference itself is that of all images, without draws.")
+    same = answer(times)[1:] == found[1:]
+    refuse(same, "The generator was further on, and the interval the same: is it used?")
 
 
 @exercise("06.1")
