@@ -46,6 +46,19 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     otherwise = "That is not mean confidence minus accuracy, without draws."
     compare(middle, gap.mean(), sign, otherwise, near=1e-4)
     rows = torch.randint(count, (times, count), generator=torch.Generator().manual_seed(seed))
+    right_ends(torch.tensor([low, high], dtype=gap.dtype), confidence, right, rows)
+
+    draws_used(ask_for, [middle, low, high], times)
+    generator.manual_seed(seed)
+    other = ask_for(times) != [middle, low, high]
+    refuse(other, "The same seed gave another interval: what does torch.randint draw with?")
+    return "An interval that holds 0 says: this may be luck of the images."
+
+
+def right_ends(mine: Tensor, confidence: Tensor, right: Tensor, rows: Tensor) -> None:
+    """Raise `Hint` unless two ends (2,) are those of the means of these rows of images."""
+    sure, hits = (part.double().mean(dim=(1, 2)) for part in (confidence, right))
+    gap = sure - hits
     pixels = (confidence - right.float()).flatten()
     of_pixels = pixels.std().item() / len(pixels) ** 0.5
 
@@ -54,12 +67,11 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
         cuts = torch.tensor([tail, 1 - tail], dtype=gap.dtype)
         return gap[rows].mean(dim=1).quantile(cuts)
 
-    mine, wanted = torch.tensor([low, high], dtype=gap.dtype), ends(0.95)
-    width, near = high - low, float(wanted.diff()) * 0.04
+    wanted = ends(0.95)
+    width, near = float(mine.diff()), float(wanted.diff()) * 0.04
     refuse(width < 0, "The low end lies above the high one.")
-    sure = confidence.double().mean(dim=(1, 2))
     cuts = torch.tensor([0.025, 0.975], dtype=gap.dtype)
-    one_number = (sure - right.double().mean())[rows].mean(dim=1).quantile(cuts)
+    one_number = (sure - hits.mean())[rows].mean(dim=1).quantile(cuts)
     fixed = close(mine, one_number, near) and not close(mine, wanted, near)
     nearer = (mine - one_number).abs().max() < (mine - ends(0.90)).abs().max()
     refuse(fixed and nearer, "The accuracy, too, is a number of each image: draw both together.")
@@ -71,12 +83,6 @@ def overconfidence(function: Callable[..., tuple[Any, Any, Any]]) -> str:
     slips = {"That is a 90 % interval: 5 % lie beyond each end.": ends(0.90)}
     otherwise = "Which quantiles leave out 5 % in all? And is each draw the mean of as many images?"
     compare(mine, wanted, slips, otherwise, near=near)
-
-    draws_used(ask_for, [middle, low, high], times)
-    generator.manual_seed(seed)
-    other = ask_for(times) != [middle, low, high]
-    refuse(other, "The same seed gave another interval: what does torch.randint draw with?")
-    return "An interval that holds 0 says: this may be luck of the images."
 
 
 def draws_used(answer: Callable[[int], list[float]], found: list[float], times: int) -> None:

@@ -39,36 +39,39 @@ def paired_effect(function: Callable[..., tuple[float, float, float]]) -> str:
             "These are means over different seeds. Which seeds have both?": unpaired,
         }
         compare(mine[0], wanted.mean, slips, "That is not the mean of the paired differences.")
-        n = len(shared)
-        spread = stdev(differences)
-        near = {
-            "1.96 is the normal distribution's. With few seeds, Student's t is wider.": 1.96
-            * spread
-            / n**0.5,
-            "That is how single differences spread. The mean is more certain.": (
-                student.ppf(0.975, n - 1) * spread
-            ),
-            "np.std and pstdev divide by n. A sample's deviation divides by n - 1: ddof=1.": (
-                student.ppf(0.975, n - 1) * pstdev(differences) / n**0.5
-            ),
-            "The degrees of freedom are one less than the pairs.": (
-                student.ppf(0.975, n) * spread / n**0.5
-            ),
-            "Each end leaves out 2.5 %, so the quantile is that of 0.975.": (
-                student.ppf(0.95, n - 1) * spread / n**0.5
-            ),
-            "4.30 is for three pairs. How many are there here?": (
-                round(student.ppf(0.975, 2), 2) * spread / n**0.5
-            ),
-        }
         refuse(mine[1] > mine[2], "The low end lies above the high one.")
         ends = torch.tensor([wanted.low, wanted.high], dtype=torch.float64)
         wrong = {
             hint: torch.tensor([wanted.mean - h, wanted.mean + h], dtype=torch.float64)
-            for hint, h in near.items()
+            for hint, h in wrong_halves(differences).items()
         }
         compare(mine[1:], ends, wrong, "The effect is right, its interval is not.")
     return "The luck that both runs of a seed share is gone."
+
+
+def wrong_halves(differences: list[float]) -> dict[str, float]:
+    """By hint, half of an interval that is wrong in the way which the hint explains."""
+    n, spread = len(differences), stdev(differences)
+    return {
+        "1.96 is the normal distribution's. With few seeds, Student's t is wider.": (
+            1.96 * spread / n**0.5
+        ),
+        "That is how single differences spread. The mean is more certain.": (
+            student.ppf(0.975, n - 1) * spread
+        ),
+        "np.std and pstdev divide by n. A sample's deviation divides by n - 1: ddof=1.": (
+            student.ppf(0.975, n - 1) * pstdev(differences) / n**0.5
+        ),
+        "The degrees of freedom are one less than the pairs.": (
+            student.ppf(0.975, n) * spread / n**0.5
+        ),
+        "Each end leaves out 2.5 %, so the quantile is that of 0.975.": (
+            student.ppf(0.95, n - 1) * spread / n**0.5
+        ),
+        "4.30 is for three pairs. How many are there here?": (
+            round(student.ppf(0.975, 2), 2) * spread / n**0.5
+        ),
+    }
 
 
 @exercise("07.2")
