@@ -378,13 +378,12 @@ def describe(case: Case) -> str:
     loss, own = case.curve.loss, case.curve.score
     shown = case.picture(case.predict(case.photos[:1])[0]).reshape(64 * 64, -1)
     colors = len(np.unique(shown, axis=0))
-    last = loss[-8:]
     return (
         f"Patient {case.label}. Training loss: first {loss[0]:.2f}, at the end"
-        f" {sum(last) / len(last):.2f} on average. mIoU of its own validation: {own[0]:.2f} after"
+        f" {case.curve.at_end:.2f} on average. mIoU of its own validation: {own[0]:.2f} after"
         f" the first epoch, {own[-1]:.2f} at the end. Two pets, and the pictures that its"
-        f" program makes of their masks: the first holds {colors} different colors, the brightest"
-        f" value is {shown.max()} of 255."
+        f" program makes of their masks: the number of colors in the first is {colors}, the"
+        f" brightest value is {shown.max()} of 255."
     )
 
 
@@ -549,8 +548,8 @@ def answer(case: Case, key: str) -> Answer:
     after = Case(case.label, patient.mended(), (case.photos, case.masks))
     figure = plot_fix(case, after)
     words = (
-        f"After the fix, the loss ends at {after.curve.loss[-1]:.2f} (before:"
-        f" {case.curve.loss[-1]:.2f}), and the mIoU on the ward's photos is"
+        f"After the fix, the loss at the end is {after.curve.at_end:.2f} on average (before:"
+        f" {case.curve.at_end:.2f}), and the mIoU on the ward's photos is"
         f" {score(after).mean_iou():.2f} (before: {score(case).mean_iou():.2f})."
     )
     if patient.step not in SAME_TRAINING:

@@ -186,21 +186,22 @@ def draw_unet(plan: UNetPlan, image: np.ndarray, prediction: np.ndarray) -> Figu
 
 
 def _name_layers(figure: Figure) -> None:
-    """What each arrow of `draw_unet` is in code, in its color: three columns below it."""
-    columns = (
-        (
+    """What each arrow of `draw_unet` is in code, in its color: four columns below it."""
+    columns = {
+        0.02: (
             ("→ Conv2d 3x3, BatchNorm2d, ReLU; two: DoubleConv", "black"),
             ("→ head: Conv2d 1x1, a logit for each class", "#A6527F"),
         ),
-        (("↓ MaxPool2d(2)", "#0072B2"), ("Down = ↓, then DoubleConv", "#0072B2")),
-        (
-            ("↑ ConvTranspose2d 2x2, stride 2   ⇢ torch.cat([skip, x])", UP_COLOR),
+        0.35: (("↓ MaxPool2d(2)", "#0072B2"), ("Down = ↓, then DoubleConv", "#0072B2")),
+        0.56: (
+            ("↑ ConvTranspose2d 2x2, stride 2", UP_COLOR),
             ("Up = ↑, ⇢, then DoubleConv", UP_COLOR),
         ),
-    )
-    for column, lines in enumerate(columns):
+        0.8: (("⇢ torch.cat([skip, x])", SKIP_COLOR),),
+    }
+    for left, lines in columns.items():
         for line, (text, color) in enumerate(lines):
-            place = 0.02 + 0.33 * column, 0.06 - 0.04 * line
+            place = left, 0.06 - 0.04 * line
             figure.text(*place, text, color=color, fontsize=9)
 
 

@@ -109,6 +109,12 @@ class Curve(NamedTuple):
     rate: list[float]
     score: list[float]
 
+    @property
+    def at_end(self) -> float:
+        """The mean loss of the last eight steps: that of a single batch is a matter of luck."""
+        last = self.loss[-8:]
+        return sum(last) / len(last)
+
 
 class Patient:
     """A training and its use, in which every step is right.
