@@ -94,7 +94,14 @@ class Case:
         return images[:8], masks[:8]
 
     def enter(self, photos: Tensor) -> Tensor:
-        """What enters the network in use, from photos, uint8 (N, 3, 64, 64)."""
+        """What enters the network in use, from photos, uint8 (N, 3, 64, 64).
+
+        Raises ValueError for a single one.
+        """
+        if photos.ndim != 4:
+            shape = tuple(photos.shape)
+            raise ValueError(f"photos are a batch, (N, 3, 64, 64), not {shape}: take photos[:1]")
+
         return self._patient.enter(photos)
 
     def predict(self, photos: Tensor) -> Tensor:
@@ -102,7 +109,14 @@ class Case:
         return self._patient.predict(self.model, self.enter(photos))
 
     def picture(self, classes: Tensor) -> np.ndarray:
-        """What its owner's program saves of a prediction (64, 64): uint8."""
+        """What its owner's program saves of one prediction, (64, 64): uint8.
+
+        Raises ValueError for several.
+        """
+        if classes.ndim != 2:
+            shape = tuple(classes.shape)
+            raise ValueError(f"a picture is of one prediction, (64, 64), not {shape}: take [0]")
+
         return np.array(self._patient.picture(classes))
 
     def loss(self, logits: Tensor, masks: Tensor) -> Tensor:

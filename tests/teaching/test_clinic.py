@@ -161,6 +161,14 @@ def test_a_copy_is_handed_out(hospital):
     assert torch.equal(case.predict(case.photos[:2]), before)
 
 
+def test_a_case_names_what_it_takes(hospital):
+    case = hospital["A"]
+    with pytest.raises(ValueError, match=r"take photos\[:1\]"):
+        case.predict(case.photos[0])
+    with pytest.raises(ValueError, match=r"not \(2, 64, 64\): take \[0\]"):
+        case.picture(case.predict(case.photos[:2]))
+
+
 def test_the_seed_shuffles(source, hospital):
     orders = [Ward(source, seed)._order for seed in range(20)]
     assert all(sorted(order.values()) == list(range(19)) for order in orders)
