@@ -63,7 +63,8 @@ class Explorer(widgets.VBox):
             control.observe(self.redraw, "value")
         self.redraw()
 
-        row = widgets.HBox(controls, layout={"flex_flow": "row wrap"})
+        named = [_with_value(control) for control in controls]
+        row = widgets.HBox(named, layout={"flex_flow": "row wrap"})
         super().__init__([row, self.picture, self.text])
 
     def redraw(self, _change: object = None) -> None:
@@ -85,7 +86,10 @@ class Explorer(widgets.VBox):
         small = BytesIO()
         picture = Image.open(BytesIO(self.picture.value)).convert("RGB")
         picture.save(small, format="jpeg", quality=85)
-        present = ", ".join(f"{name}: {control.value}" for name, control in self.controls.items())
+        present = ", ".join(
+            f"{name}: {getattr(control, 'label', control.value)}"
+            for name, control in self.controls.items()
+        )
         words = re.sub(r"<[^>]+>", "", self.text.value)
         image = as_html(small.getvalue(), "jpeg", f"{self.about} ({present}.) {words}")
         line = "Run this cell to move the controls: " + ", ".join(self.controls)
@@ -114,7 +118,7 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
     items = [item for pairs in lists for item in _items(pairs)]
     random.Random(0).shuffle(items)  # so that a page shows several groups
     last = lists[0].class_names[-1].capitalize()
-    top = int(max(item.percent for item in items)) + 1
+    top = max(1, round(max(item.percent for item in items)))
     split = _choice("List", ["all", *(pairs.split for pairs in lists)])
     kind = "Group" if isinstance(lists[0].source, OwnFolder) else "Breed"
     group = _choice(kind, ["all", *sorted({item.group for item in items})])
@@ -129,7 +133,7 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
             for item in items
             if split.value in ("all", item.split)
             and group.value in ("all", item.group)
-            and low <= item.percent <= high
+            and low <= round(item.percent) <= high  # as below the pictures
         ]
 
         # Another choice begins on its first page.
@@ -213,6 +217,8 @@ def explore_augmentation(photo: Tensor, mask: Tensor, class_colors: Colors = COL
         titles = ["image", "mask over image", "a window of it", "wrong labels"]
         ring = int((wrong & (given == 1)).sum())
         text = f"{int(wrong.sum())} pixels with a wrong label, {ring} of them background"
+        astray = int((outside & (given != IGNORE_INDEX)).sum())
+        text += f"; and {astray} with a label on what was filled in, where none belongs"
         return plot_mosaic([pictures], [titles]), text
 
     about = "An image that was moved, its mask over it, a window of that, and the wrong labels."
@@ -232,12 +238,12 @@ def explore_unet(photo: Tensor) -> Explorer:
 
     def draw() -> tuple[Figure, str]:
         plan = UNetPlan(size.value, width.value, depth.value, kernel.value)
-        count, maps = sum(plan.parameters), sum(plan.activations) / 1e6
+        count, maps = sum(plan.parameters), sum(plan.activations)
         low, high = plan.receptive_interval(plan.size // 2)
         text = (
-            f"{count / 1e6:.3g} M parameters; with gradients and Adam's two moments"
-            f" {16 * count / 1e6:.3g} MB. Maps kept for the backward pass: {maps:.3g} MB an image,"
-            f" {batch.value * maps / 1e3:.3g} GB a batch. The middle pixel sees"
+            f"{_amount(count)} parameters; with gradients and Adam's two moments"
+            f" {_amount(16 * count)}B. Maps kept for the backward pass: {_amount(maps)}B an image,"
+            f" {_amount(batch.value * maps)}B a batch. The middle pixel sees"
             f" {high - low + 1} px; the input has {plan.size}."
         )
         return plot_plan(plan, resize(photo, [plan.size, plan.size], antialias=True)), text
@@ -246,22 +252,38 @@ def explore_unet(photo: Tensor) -> Explorer:
     return Explorer([depth, width, kernel, size, batch], draw, about)
 
 
+def _amount(count: float) -> str:
+    """Three digits, with the prefix of the unit: "1.94 M"."""
+    for prefix in ("", "k", "M"):
+        if count < 999.5:
+            return f"{count:.3g} {prefix}"
+        count /= 1000
+    return f"{count:.3g} G"
+
+
 def explore_runs(histories: dict[str, dict[str, list[float]]]) -> Explorer:
     """Compare training curves: histories of `helpers.training.fit` or of run records, by name."""
     names = list(histories)
     begin = [*names, "none", "none"][:3]
-    runs = [_choice(f"Run {k + 1}", ["none", *names], value=begin[k]) for k in range(3)]
-    longest = max(len(history["val_loss"]) for history in histories.values())
-    first = _slider("From epoch", 1, max(1, longest - 2))
+    listed = (names, ["none", *names], ["none", *names])
+    runs = [_choice(f"Run {k + 1}", listed[k], value=begin[k]) for k in range(3)]
+    first = _slider("From epoch", 1, 1)
 
     def draw() -> tuple[Figure, str]:
-        chosen = [control.value for control in runs if control.value != "none"] or names[:1]
+        chosen = [control.value for control in runs if control.value != "none"]
         shown = {name: histories[name] for name in chosen}  # one that is chosen twice, once
+        lengths = {name: len(history["val_loss"]) for name, history in shown.items()}
         lines = []
         for name, history in shown.items():
             scores = history["val_miou"]
             epoch = int(np.argmax(scores)) + 1
             lines.append(f"{name}: best validation mIoU {max(scores):.3f}, epoch {epoch}")
+
+        # A line takes two epochs: what ends before is left out.
+        first.max = max(1, max(lengths.values()) - 2)
+        for name, length in lengths.items():
+            if 1 < first.value >= length:
+                del shown[name]
         return plot_history(shown, first=first.value), "; ".join(lines)
 
     about = "Training loss, validation loss and validation mIoU of these runs, epoch by epoch."
@@ -312,7 +334,7 @@ def explore_predictions(
             error_map(images[i], seen.truth, seen.prediction, seen.colors),
             rgb(seen.probability.expand(3, -1, -1)),
         ]
-        titles = ["image", "truth", "prediction", seen.errors, "probability"]
+        titles = ["image", "truth", "prediction", seen.errors, "probability (white: 1)"]
 
         values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
         text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {seen.words}"
@@ -343,8 +365,8 @@ def _view_of_all(probabilities: Tensor, truth: Tensor, least: float, colors: Col
     probability, prediction = probabilities.max(dim=0)
     sure = probability >= least
     shown = prediction.where(sure, IGNORE_INDEX)
-    words = f"{sure.float().mean():.0%} of the pixels reach the threshold"
-    return View(truth, prediction, shown, probability, colors, 0, "errors", words)
+    words = f"{sure.float().mean():.1%} of the pixels reach the threshold"
+    return View(truth, prediction, shown, probability, colors, 0, "errors, sure or not", words)
 
 
 def _view_of_one(
@@ -395,7 +417,8 @@ def explore_features(
         start.max = max(1, len(maps) - SHOWN_MAPS + 1)
         first = start.value - 1
         features = [_gray(channel) for channel in maps[first : first + SHOWN_MAPS]]
-        numbers = [f"{layer.value}, channel {first + k}" for k in range(1, len(features) + 1)]
+        ends = [f"{channel.min():.2g} to {channel.max():.2g}" for channel in maps[first:]]
+        numbers = [f"channel {first + k}: {ends[k - 1]}" for k in range(1, len(features) + 1)]
 
         pictures = [rgb(image)]
         parts = (mask, whole, prediction)
@@ -404,7 +427,8 @@ def explore_features(
         titles = ["image", "truth", "whole network", f"cut: {cut.value}", "what the cut changed"]
 
         scores = _before_and_after(whole, prediction, mask, class_names)
-        text = f"{scores} {layer.value}: {len(maps)} maps of {maps.shape[1]} px"
+        text = f"{scores} {layer.value}: {len(maps)} maps of {maps.shape[1]} px, each"
+        text += " in black to white from its lowest to its highest value"
         rows = [pictures, features]
         return plot_mosaic(rows, [titles, numbers], class_names, class_colors), text
 
@@ -503,6 +527,8 @@ def explore_pyramid(
             "Places with a likeness above 0.5 to the cross, from the finest level to the coarsest:"
             f" {', '.join(alike)}"
         )
+        if show.value == "main colors":
+            text = "One color, similar features: their three main components as red, green, blue"
         rows = [pictures[k : k + 3] for k in range(0, len(pictures), 3)]
         heads = [titles[k : k + 3] for k in range(0, len(titles), 3)]
         return plot_mosaic(rows, heads, class_names=()), text
@@ -557,10 +583,11 @@ def explore_objects(
         images: RGB, uint8 (H, W, 3) each; sizes may differ.
         masks: bool (H, W) each, true where an object is.
         counts: the true number of objects in each image.
-        split: at first; see `label_objects`.
+        split: at first, above 0; see `label_objects`.
     """
     which = _slider("Image", 1, len(images))
-    cut = _choice("Split, px", ["none", 0.25, 0.5, 1.0, 2.0, 4.0], value=split or "none")
+    depths = sorted({0.25, 0.5, 1.0, 2.0, 4.0} | ({split} if split else set()))
+    cut = _choice("Split, px", ["none", *depths], value=split or "none")
     least = _slider("Smallest area, px", 0, 400, value=40, step=20)
 
     @cache  # another image needs no other labels
@@ -573,9 +600,9 @@ def explore_objects(
         found = [int(numbers.max(initial=0)) for numbers in labels]
         errors = count_errors(found, counts)
 
-        # Each object in a color of its own, with a white rim, so that neighbors can be told apart.
+        # Each object is filled with a color, and has a white rim: neighbors can be told apart.
         plain = images[i] / 255
-        colored = label2rgb(labels[i], plain, alpha=0.45, bg_label=0)
+        colored = label2rgb(labels[i], plain, alpha=0.45, bg_label=0, bg_color=None, saturation=1)
         colored[find_boundaries(labels[i], mode="inner")] = 1
         titles = ["image", f"{found[i]} objects found, {counts[i]} there"]
         text = (
@@ -584,18 +611,31 @@ def explore_objects(
         )
         return plot_mosaic([[plain, colored]], [titles], class_names=(), side=4), text
 
-    about = "An image, and the same with each object that was found in a color of its own."
+    about = "An image, and the same with each object that was found filled with a color."
     return Explorer([which, cut, least], draw, about)
 
 
-def _choice(label: str, options: Sequence, **more: Any) -> widgets.SelectionSlider:
+def _choice(label: str, options: Sequence, value: Any = None) -> widgets.SelectionSlider:
     """One of several, the first if no value is given.
 
     (A Dropdown loses its arrow keys to JupyterLab, which moves to the next cell instead.)
     """
-    return widgets.SelectionSlider(
-        options=options, description=label, continuous_update=False, **more
+    control = widgets.SelectionSlider(
+        options=options, description=label, continuous_update=False, readout=False
     )
+    if value is not None:
+        control.value = value  # now, not above: there the first option would get no label
+    return control
+
+
+def _with_value(control: widgets.Widget) -> widgets.Widget:
+    """A choice and its value beside it, whole. (Its readout cuts off, and takes what is typed.)"""
+    if not isinstance(control, widgets.SelectionSlider):
+        return control
+    whole = {"flex": "0 0 auto"}  # of a line: a neighbor does not press it
+    value = widgets.Label(layout=whole | {"margin": "2px 16px 2px 4px"})
+    widgets.dlink((control, "label"), (value, "value"))
+    return widgets.HBox([control, value], layout=whole)
 
 
 def _slider(

@@ -141,7 +141,8 @@ def test_saved_without_a_kernel_the_picture_stays(all_eight):
         assert abs(difference).mean() < 5 and len(html) < 250_000
         assert words.startswith(explorer.about)  # and what the controls stand at
         assert all(
-            f"{label}: {c.value}" in unescape(words) for label, c in explorer.controls.items()
+            f"{label}: {getattr(c, 'label', c.value)}" in unescape(words)
+            for label, c in explorer.controls.items()
         )
         assert all(label in bundle["text/plain"] for label in explorer.controls)
         assert "application/vnd.jupyter.widget-view+json" in bundle
@@ -163,9 +164,10 @@ def test_dataset_explorer_finds_what_was_asked_for(splits):
 
     parts["List"].value, parts["Breed"].value = "all", "all"
     fractions = torch.cat([(part.masks == 2).float().mean(dim=(1, 2)) for part in (train, test)])
-    low = int(100 * fractions.median())
-    parts["Border, %"].value = (low, parts["Border, %"].max)
-    assert explorer.text.value.startswith(f"{int((100 * fractions >= low).sum())} of 74 pairs")
+    percents = [f"{100 * fraction:.0f}" for fraction in fractions.tolist()]
+    usual = max(percents, key=percents.count)
+    parts["Border, %"].value = (int(usual), int(usual))  # as the captions have it
+    assert explorer.text.value.startswith(f"{percents.count(usual)} of 74 pairs")
 
     parts["Border, %"].value = (0, 0)
     assert "No pair fits" in explorer.text.value
@@ -227,6 +229,15 @@ def test_augmentation_bench_shows_what_goes_wrong():
     parts["Turn, degrees"].value, parts["Scale"].value = 0, 1.0
     assert explorer.text.value.startswith("0 pixels"), "nothing was moved"
 
+    # Where the image is filled in, whatever the mask that stayed says is wrong.
+    parts["Scale"].value = 0.5
+    empty = mask.numel() - (mask.shape[0] // 2) ** 2
+    assert f"and {empty} with a label on what was filled in" in explorer.text.value
+    parts["Mask moves"].value = "right"
+    assert explorer.text.value.endswith(
+        "and 0 with a label on what was filled in, where none belongs"
+    )
+
 
 def test_unet_designer_says_the_plan():
     explorer = explorers.explore_unet(torch.zeros(3, 64, 64, dtype=torch.uint8))
@@ -236,11 +247,47 @@ def test_unet_designer_says_the_plan():
     assert "sees 18 px; the input has 128." in explorer.text.value
 
 
+def test_amounts_are_read_at_a_glance():
+    said = [explorers._amount(n) for n in (383, 999.7, 220_700, 1_942_611, 90.2e9)]
+    assert said == ["383 ", "1 k", "221 k", "1.94 M", "90.2 G"]
+
+
+def test_a_choice_shows_its_whole_value_and_takes_none_that_is_typed(all_eight):
+    for name, explorer in all_eight.items():
+        shown = [box for box in explorer.children[0].children if isinstance(box, ipywidgets.HBox)]
+        for control, value in (box.children for box in shown):
+            assert control.readout is False and value.value == control.label != "", name
+            control.value = other_value(control)
+            assert value.value == control.label, name
+
+
 def test_runs_explorer_names_the_best_epoch():
     explorer = explorers.explore_runs({"a": HISTORY, "b": HISTORY})
     assert explorer.text.value.startswith("a: best validation mIoU 0.500, epoch 2; b: ")
     explorer.controls["Run 3"].value = "a"
     assert explorer.text.value.count("a: best") == 1, "a run that is chosen twice is named once"
+
+
+def test_runs_explorer_begins_where_a_run_still_has_a_line(monkeypatch):
+    drawn = []
+    plot = explorers.plot_history
+    monkeypatch.setattr(
+        explorers, "plot_history", lambda shown, first: drawn.append([*shown]) or plot(shown, first)
+    )
+    shorter = {key: values[:3] for key, values in HISTORY.items()}
+    longer = {key: values * 2 for key, values in HISTORY.items()}
+    explorer = explorers.explore_runs({"short": shorter, "long": longer})
+    first, runs = explorer.controls["From epoch"], explorer.controls
+    assert (first.max, drawn[-1]) == (6, ["short", "long"])
+
+    first.value = 2  # two epochs of the short one are left
+    assert drawn[-1] == ["short", "long"]
+    first.value = 3
+    assert drawn[-1] == ["long"]
+
+    runs["Run 2"].value = "none"
+    assert (first.max, first.value, drawn[-1]) == (1, 1, ["short"])
+    assert "none" not in runs["Run 1"].options
 
 
 def test_prediction_explorer_sorts_and_thresholds(predicted):
@@ -252,9 +299,9 @@ def test_prediction_explorer_sorts_and_thresholds(predicted):
     assert text.value.startswith(f"1 of 8 by mIoU: {names[3]}, "), "the worst comes first"
 
     parts["Rank"].value = len(names)
-    assert "mIoU 1.000" in text.value and "100% of the pixels" in text.value
+    assert "mIoU 1.000" in text.value and "100.0% of the pixels" in text.value
     parts["Threshold"].value = 0.9
-    assert "; 0% of the pixels" in text.value
+    assert "; 0.0% of the pixels" in text.value
 
     parts["Class"].value = "border"
     assert "IoU 0.000, precision nan, recall 0.000" in text.value
