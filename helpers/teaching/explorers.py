@@ -416,9 +416,12 @@ def explore_features(
 
         start.max = max(1, len(maps) - SHOWN_MAPS + 1)
         first = start.value - 1
-        features = [_gray(channel) for channel in maps[first : first + SHOWN_MAPS]]
-        ends = [f"{channel.min():.2g} to {channel.max():.2g}" for channel in maps[first:]]
-        numbers = [f"channel {first + k}: {ends[k - 1]}" for k in range(1, len(features) + 1)]
+        channels = maps[first : first + SHOWN_MAPS]
+        features = [_gray(channel) for channel in channels]
+        numbers = [
+            f"channel {k}: {channel.min():.2g} to {channel.max():.2g}"
+            for k, channel in enumerate(channels, start=start.value)
+        ]
 
         pictures = [rgb(image)]
         parts = (mask, whole, prediction)
@@ -529,12 +532,15 @@ def explore_pyramid(
         )
         if show.value == "main colors":
             text = "One color, similar features: their three main components as red, green, blue"
-        rows = [pictures[k : k + 3] for k in range(0, len(pictures), 3)]
-        heads = [titles[k : k + 3] for k in range(0, len(titles), 3)]
-        return plot_mosaic(rows, heads, class_names=()), text
+        return plot_mosaic(_threes(pictures), _threes(titles), class_names=()), text
 
     about = "An image with a cross, and at each level of an encoder what is like that place."
     return Explorer([which, weights, show, down, across], draw, about)
+
+
+def _threes(items: list) -> list[list]:
+    """In rows of three."""
+    return [items[k : k + 3] for k in range(0, len(items), 3)]
 
 
 def _crossed(image: Tensor, down: int, across: int) -> np.ndarray:
