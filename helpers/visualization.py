@@ -79,12 +79,12 @@ def plot_samples(
     figure, axes = _picture_grid(-(-len(images) // max(columns, 1)) * height, columns)
 
     for i, image in enumerate(images):
-        row, column = divmod(i, columns)
-        axes[height * row, column].imshow(to_rgb_array(image))
-        axes[height * row, column].set_title(titles[i] if titles else "", fontsize=9)
+        ax = axes[::height].flat[i]
+        ax.imshow(to_rgb_array(image))
+        ax.set_title(titles[i] if titles else "", fontsize=9, parse_math=False)
         if masks is not None:
             tinted = overlay(image, masks[i], class_colors=class_colors)
-            axes[height * row + 1, column].imshow(tinted)
+            axes[1::height].flat[i].imshow(tinted)
 
     if masks is not None:
         class_legend(figure, class_names, class_colors)
@@ -115,7 +115,7 @@ def plot_predictions(
         row[1].imshow(overlay(images[i], masks[i], class_colors=class_colors))
         row[2].imshow(overlay(images[i], predictions[i], class_colors=class_colors))
         row[3].imshow(error_map(images[i], masks[i], predictions[i], class_colors))
-        row[0].set_ylabel(titles[i] if titles else "", fontsize=8)
+        row[0].set_ylabel(titles[i] if titles else "", fontsize=8, parse_math=False)
 
     # From a guess among all classes (black) to certainty (white).
     if confidence is not None:
@@ -135,11 +135,11 @@ def plot_history(history: dict[str, Any], first: int = 1) -> Figure:
     histories: dict[str, Any] = {"": history} if "train_loss" in history else history
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
 
-    for i, (name, values) in enumerate(histories.items()):
+    for i, values in enumerate(histories.values()):
         epochs = range(first, len(values["val_loss"]) + 1)
         for key, line in (("train_loss", "--"), ("val_loss", "-")):
             left.plot(epochs, values[key][first - 1 :], line, color=f"C{i}")
-        right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}", label=name)
+        right.plot(epochs, values["val_miou"][first - 1 :], color=f"C{i}")
 
     left.set(ylabel="loss, logarithmic", yscale="log")
     ticks = LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
@@ -147,7 +147,7 @@ def plot_history(history: dict[str, Any], first: int = 1) -> Figure:
     left.set_title("Training loss (dashed), validation cross-entropy (solid)", fontsize=10)
     right.set(ylabel="mIoU", title="Validation mIoU", ylim=(0, 1) if first == 1 else None)
     if len(histories) > 1:
-        right.legend(frameon=False, fontsize=8)
+        right.legend(right.lines, histories, frameon=False, fontsize=8)  # "_a", too
     for ax in (left, right):
         ax.xaxis.set(label_text="epoch", major_locator=MaxNLocator(integer=True))
         ax.grid(alpha=0.3)

@@ -459,6 +459,9 @@ class Visit(widgets.VBox):
                 self.feedback.value = clinic.answer(case.label, self.choice.value).html
             except ValueError as error:
                 self.feedback.value = f"<p>{escape(str(error))}</p>"
+            except Exception as error:  # such as a full disk: not to wait for ever
+                self.feedback.value = f"<p>{type(error).__name__}: {escape(str(error))}</p>"
+                raise
 
         self.button.on_click(check)
         row = widgets.HBox([self.choice, self.button], layout={"flex_flow": "row wrap"})

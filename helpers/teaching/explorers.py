@@ -53,7 +53,8 @@ class Explorer(widgets.VBox):
     ) -> None:
         self.controls = {control.description: control for control in controls}
         self.about = about
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%"})
+        self.png = b""
+        self.picture = widgets.HTML()  # not an Image: that takes no alt text
         self.text = widgets.HTML()
         self._draw = draw
         self._drawing = False
@@ -66,6 +67,7 @@ class Explorer(widgets.VBox):
         named = [_with_value(control) for control in controls]
         row = widgets.HBox(named, layout={"flex_flow": "row wrap"})
         super().__init__([row, self.picture, self.text])
+        self.add_class("explorer")
 
     def redraw(self, _change: object = None) -> None:
         """Draw the picture and the text again."""
@@ -79,19 +81,24 @@ class Explorer(widgets.VBox):
 
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=90, pil_kwargs={"compress_level": 1})
-        self.picture.value = buffer.getvalue()
+        self.png = buffer.getvalue()
+        self.picture.value = as_html(self.png, "png", self.described)
 
-    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
-        """What is saved in the notebook: the widget; without a kernel, a JPEG and a line."""
-        small = BytesIO()
-        picture = Image.open(BytesIO(self.picture.value)).convert("RGB")
-        picture.save(small, format="jpeg", quality=85)
+    @property
+    def described(self) -> str:
+        """What the picture shows, where the controls stand, and the text: for those who listen."""
         present = ", ".join(
             f"{name}: {getattr(control, 'label', control.value)}"
             for name, control in self.controls.items()
         )
-        words = re.sub(r"<[^>]+>", "", self.text.value)
-        image = as_html(small.getvalue(), "jpeg", f"{self.about} ({present}.) {words}")
+        return f"{self.about} ({present}.) {re.sub(r'<[^>]+>', '', self.text.value)}"
+
+    def _repr_mimebundle_(self, **options: object) -> dict[str, object]:
+        """What is saved in the notebook: the widget; without a kernel, a JPEG and a line."""
+        small = BytesIO()
+        picture = Image.open(BytesIO(self.png)).convert("RGB")
+        picture.save(small, format="jpeg", quality=85)
+        image = as_html(small.getvalue(), "jpeg", self.described)
         line = "Run this cell to move the controls: " + ", ".join(self.controls)
         return dict(super()._repr_mimebundle_(**options)) | {
             "text/html": f"{image}<p>{self.text.value}</p><p><em>{line}</em></p>",
@@ -118,11 +125,14 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
     items = [item for pairs in lists for item in _items(pairs)]
     random.Random(0).shuffle(items)  # so that a page shows several groups
     last = lists[0].class_names[-1].capitalize()
-    top = max(1, round(max(item.percent for item in items)))
+    largest = max(item.percent for item in items)
+    digits = 0 if largest >= 10 else 1  # of a percentage: a rare class would be 0 % everywhere
+    top, step = max(1, round(largest, digits or None)), 10**-digits
     split = _choice("List", ["all", *(pairs.split for pairs in lists)])
     kind = "Group" if isinstance(lists[0].source, OwnFolder) else "Breed"
     group = _choice(kind, ["all", *sorted({item.group for item in items})])
-    percent = _slider(f"{last}, %", 0, top, widgets.IntRangeSlider, value=(0, top))
+    of_last = widgets.FloatRangeSlider if digits else widgets.IntRangeSlider
+    percent = _slider(f"{last}, %", 0, top, of_last, value=(0, top), step=step)
     page = _slider("Page", 1, 1)
     chosen: list[tuple] = []  # the filters of the picture before
 
@@ -133,7 +143,7 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
             for item in items
             if split.value in ("all", item.split)
             and group.value in ("all", item.group)
-            and low <= round(item.percent) <= high  # as below the pictures
+            and low <= round(item.percent, digits) <= high  # as below the pictures
         ]
 
         # Another choice begins on its first page.
@@ -146,7 +156,7 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
         if not found:
             text = "No pair fits: choose less narrowly."
         shown = found[(page.value - 1) * columns : page.value * columns]
-        return _plot_page(shown, lists[0], columns), text
+        return _plot_page(shown, lists[0], columns, digits), text
 
     about = "A page of images, and below each of them the same image with its mask."
     return Explorer([split, group, percent, page], draw, about)
@@ -168,15 +178,21 @@ def _group(name: str, known: dict[str, str]) -> str:
     return known.get(name) or known.get(name.rpartition(" ")[0]) or name.rsplit("_", 1)[0]
 
 
-def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int) -> Figure:
+def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int, digits: int) -> Figure:
     """Images over their masks; what is missing of a page stays white, so that its size is kept."""
     white = [np.ones((*pairs.masks.shape[1:], 3))] * (columns - len(shown))
     colors, last = pairs.class_colors, pairs.class_names[-1]
     photos = [rgb(item.image) for item in shown] + white
     tinted = [overlay(item.image, item.mask, class_colors=colors) for item in shown] + white
 
-    titles = [[item.name for item in shown], [f"{last} {item.percent:.0f} %" for item in shown]]
+    percents = [f"{last} {item.percent:.{digits}f} %" for item in shown]
+    titles = [[_shortened(item.name) for item in shown], percents]
     return plot_mosaic([photos, tinted], titles, pairs.class_names, colors)
+
+
+def _shortened(name: str) -> str:
+    """A name as wide as a picture at most: without its middle, where it is longer."""
+    return name if len(name) <= 32 else f"{name[:15]}...{name[-14:]}"
 
 
 def explore_augmentation(photo: Tensor, mask: Tensor, class_colors: Colors = COLORS) -> Explorer:
@@ -336,7 +352,7 @@ def explore_predictions(
         ]
         titles = ["image", "truth", "prediction", seen.errors, "probability (white: 1)"]
 
-        values = ", ".join(f"{name} {of_image[i]:.3f}" for name, of_image in scores.items())
+        values = ", ".join(_score(name, of_image[i]) for name, of_image in scores.items())
         text = f"{rank.value} of {len(order)} by {by.value}: {names[i]}, {values}; {seen.words}"
         return plot_mosaic([pictures], [titles], class_names, class_colors), text
 
@@ -380,10 +396,16 @@ def _view_of_one(
 
 
 def _scores(found: Tensor, truth: Tensor) -> str:
-    """IoU, precision and recall of class 1 against 0 in one image; NaN where there is none."""
+    """IoU, precision and recall of class 1 against 0 in one image."""
     matrix = ConfusionMatrix.of(found[None], truth[None], num_classes=2).matrix
     hits, predicted, true = matrix[1, 1], matrix[:, 1].sum(), matrix[1].sum()
-    return f"IoU {iou(matrix)[1]:.3f}, precision {hits / predicted:.3f}, recall {hits / true:.3f}"
+    scores = {"IoU": iou(matrix)[1], "precision": hits / predicted, "recall": hits / true}
+    return ", ".join(_score(name, value) for name, value in scores.items())
+
+
+def _score(name: str, value: Tensor) -> str:
+    """A score after its name. NaN is 0 divided by 0, as the precision of what is nowhere found."""
+    return f"{name} undefined" if value.isnan() else f"{name} {value:.3f}"
 
 
 def explore_features(
@@ -458,7 +480,7 @@ def _before_and_after(whole: Tensor, cut: Tensor, mask: Tensor, class_names: Seq
     before, after = iou(ConfusionMatrix.of(*both, num_classes=len(class_names)).per_image)
     return (
         f"mIoU of the whole network {before.nanmean():.3f}, cut {after.nanmean():.3f}."
-        f" IoU of {class_names[-1]} {before[-1]:.3f}, cut {after[-1]:.3f}."
+        f" {_score(f'IoU of {class_names[-1]}', before[-1])}, {_score('cut', after[-1])}."
     )
 
 
@@ -638,10 +660,10 @@ def _with_value(control: widgets.Widget) -> widgets.Widget:
     """A choice and its value beside it, whole. (Its readout cuts off, and takes what is typed.)"""
     if not isinstance(control, widgets.SelectionSlider):
         return control
-    whole = {"flex": "0 0 auto"}  # of a line: a neighbor does not press it
-    value = widgets.Label(layout=whole | {"margin": "2px 16px 2px 4px"})
+    # A neighbor does not press it; where the window is too narrow, it goes below the handle.
+    value = widgets.Label(layout={"flex": "0 0 auto", "margin": "2px 16px 2px 4px"})
     widgets.dlink((control, "label"), (value, "value"))
-    return widgets.HBox([control, value], layout=whole)
+    return widgets.HBox([control, value], layout={"flex": "0 1 auto", "flex_flow": "row wrap"})
 
 
 def _slider(
@@ -681,7 +703,8 @@ def plot_mosaic(
         for j, (picture, name) in enumerate(zip(shown, names, strict=False)):
             left, bottom = column * j, row * (i + 1)
             ax.imshow(picture.clip(0, 1), extent=(left, left + 1, bottom, bottom - tall))
-            ax.text(left + 0.5, bottom - 1.02 * tall, name, ha="center", va="bottom", fontsize=9)
+            place = left + 0.5, bottom - 1.02 * tall
+            ax.text(*place, name, ha="center", va="bottom", fontsize=9, parse_math=False)
 
     ax.set(xlim=(0, width), ylim=(height, 0))
     ax.set_axis_off()

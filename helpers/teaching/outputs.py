@@ -11,6 +11,7 @@ from helpers.studies.records import load_records
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 class Described:
@@ -37,9 +38,16 @@ class Described:
 
 
 def as_html(picture: bytes, kind: str, text: str) -> str:
-    """A picture of a kind ("png", "jpeg") as an <img> with alt text."""
+    """A picture of a kind ("png", "jpeg") as an <img> with alt text.
+
+    Its size is said: a page keeps the place for it, and does not jump when it is there.
+    """
+    width, height = Image.open(BytesIO(picture)).size
     data = f"data:image/{kind};base64,{b64encode(picture).decode()}"
-    return f'<img alt="{escape(text)}" src="{data}" style="max-width: 100%">'
+    return (
+        f'<img alt="{escape(text)}" src="{data}" width="{width}" height="{height}"'
+        ' style="max-width: 100%; height: auto">'
+    )
 
 
 def from_records(study: str, make: Callable[[list[dict]], Any]) -> Any:

@@ -166,7 +166,7 @@ class Quiz(widgets.VBox):
         for form in self.forms:
             form.button.on_click(lambda _, form=form: self.check(form))
             for box in form.boxes:
-                box.observe(self._show_line, "value")
+                box.observe(lambda _, form=form: self._chosen_anew(form), "value")
         super().__init__([widgets.HTML(WRAP), *self.forms, self.score, self.line])
         self.add_class("quiz")
 
@@ -190,6 +190,14 @@ class Quiz(widgets.VBox):
             if chosen.get(number) == letters:
                 self.checked[number] = self.forms[number - 1].explain()
         self._show_score()
+
+    def _chosen_anew(self, form: "Form") -> None:
+        """What was said about another choice, and its point, go; it can be checked again."""
+        if self.checked.get(form.number, form.chosen) != form.chosen:
+            del self.checked[form.number]
+            form.feedback.value = ""
+            self._show_score()
+        self._show_line()
 
     def check(self, form: "Form") -> None:
         """Explain what is chosen in one form, and keep it."""
@@ -215,7 +223,7 @@ class Quiz(widgets.VBox):
         score = f"{right} of {len(self.forms)} right so far." if any(self.checked.values()) else ""
         self.score.value = f"<p><b>{score}</b> {escape(warning)}</p>"
 
-    def _show_line(self, _change: object = None) -> None:
+    def _show_line(self) -> None:
         """The line that hands the quiz in, once something is chosen."""
         chosen = self._chosen()
         line = f'<p>To hand in: <code>quiz("{self.number}", "{chosen}")</code></p>'

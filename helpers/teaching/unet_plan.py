@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 # Encoder, decoder, skips, head: Okabe and Ito 2008.
-DOWN_COLOR, UP_COLOR, SKIP_COLOR, HEAD_COLOR = "#56B4E9", "#009E73", "0.45", "#CC79A7"
+DOWN_COLOR, UP_COLOR, SKIP_COLOR, HEAD_COLOR = "#0072B2", "#009E73", "0.45", "#CC79A7"
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,8 @@ def _draw_field(ax: Axes, plan: UNetPlan, photo: np.ndarray) -> None:
 def _draw_costs(ax: Axes, plan: UNetPlan) -> None:
     rows = np.arange(plan.depth + 1)
     for shift, values, color, label in (
-        (-0.2, plan.parameters, "0.35", "parameters"),
-        (0.2, plan.activations, "0.75", "training memory"),
+        (-0.2, plan.parameters, "0.25", "parameters"),
+        (0.2, plan.activations, "0.58", "training memory"),
     ):
         ax.barh(rows + shift, np.array(values) / sum(values), 0.38, color=color, label=label)
 

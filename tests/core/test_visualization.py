@@ -1,3 +1,5 @@
+import io
+
 from helpers import visualization
 from helpers.constants import CLASS_COLORS, CLASS_NAMES
 from helpers.transforms import denormalize, normalize
@@ -92,6 +94,11 @@ class TestSamples:
             assert figure.axes[place].get_title() == "abc"[i]
         assert shown[5] == shown[7] == [] and set(CLASS_NAMES) <= set(words(figure))
 
+    def test_two_dollar_signs_in_a_name_make_no_formula(self, batch):
+        figure = visualization.plot_samples(*batch, titles=[r"$\bad", r"$\bad$", "c"])
+        figure.savefig(io.BytesIO())  # where a formula would raise an error
+        assert [ax.get_title() for ax in figure.axes[:3]] == [r"$\bad", r"$\bad$", "c"]
+
     def test_without_masks_there_is_no_legend(self, batch):
         figure = visualization.plot_samples(batch[0])
         assert [len(images) for images in pictures(figure)] == [1, 1, 1] and not figure.legends
@@ -148,6 +155,12 @@ class TestHistory:
         assert list(scores.lines[1].get_ydata()) == HISTORY["val_miou"][1:]
         texts = [text.get_text() for text in scores.get_legend().get_texts()]
         assert texts == ["with skips", "without"] and scores.get_ylim()[0] > 0
+
+    def test_no_name_is_left_out_of_the_legend(self):
+        """matplotlib's own labels begin with an underscore, and are skipped."""
+        _, scores = visualization.plot_history({"_first": HISTORY, "second": HISTORY}).axes
+        texts = [text.get_text() for text in scores.get_legend().get_texts()]
+        assert texts == ["_first", "second"]
 
 
 def test_pictures_are_large_enough_to_see_each_pixel(batch):

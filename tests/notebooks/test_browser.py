@@ -204,7 +204,7 @@ def state(explorer: Locator) -> tuple[str, str]:
     """The picture and the text of an explorer."""
     for _ in range(20):
         try:
-            digest = explorer.locator("img.widget-image").evaluate(DIGEST)
+            digest = explorer.locator("img").evaluate(DIGEST)
             return digest, explorer.locator(".widget-html-content").last.inner_text()
         except Error:  # the picture was exchanged while it was read
             time.sleep(0.05)
@@ -224,6 +224,12 @@ def moves(explorer: Locator) -> list[tuple[str, Locator, str, str]]:
         else:
             found.append((label, control.locator("input[type=checkbox]"), "Space", "Space"))
     return found
+
+
+def is_undistorted(picture: Locator) -> bool:
+    """Whether it has the proportions that it was drawn in, and is not enlarged."""
+    drawn, shown = picture.evaluate("i => [i.naturalWidth / i.naturalHeight, i.width / i.height]")
+    return abs(drawn / shown - 1) < 0.01 and picture.evaluate("i => i.width <= i.naturalWidth")
 
 
 def is_single_valued(handle: Locator) -> bool:
@@ -250,18 +256,20 @@ def test_saved_explorers_are_pictures_until_they_run(page, lab):
     wait(lambda: saved.count() == 2, 30, "the pictures of a notebook that was not run")
     for picture in saved.all():
         assert "(" in picture.get_attribute("alt")  # what it shows, and where the controls stand
+        assert is_undistorted(picture)
     assert not page.get_by_text("Error displaying widget").count()
 
 
 def test_explorers_exercise_quiz_and_patient_follow_the_keyboard(page, lab, capsys):
     open_notebook(page, lab, NAME)
     run_all(page, lab, NAME)
-    explorers = page.locator(".jp-OutputArea-output .widget-vbox:has(> img.widget-image)")
+    explorers = page.locator(".jp-OutputArea-output .explorer")
     wait(lambda: explorers.count() == EXPLORERS, 30, "the explorers to be drawn")
 
     seconds = []
     for explorer in explorers.all():
         seconds += [(took, label) for label, took in move_all(page, explorer)]
+    assert all(is_undistorted(explorer.locator("img")) for explorer in explorers.all())
     answer_quiz(page)
     diagnose_patient(page)
     solve_exercise(page)
@@ -288,7 +296,13 @@ def move_all(page: Page, explorer: Locator) -> list[tuple[str, float]]:
                 f"{label} to answer to {press}",
             )
             answered.append((label, took))
-    assert answered
+
+    # For those who listen: where the controls stand, and what is written below.
+    def alt() -> str:
+        return explorer.locator("img").get_attribute("alt")
+
+    wait(lambda: state(explorer)[1] in alt(), 10, "the picture to say what the text says")
+    assert answered and f"{label}: " in alt()
     return answered
 
 

@@ -201,6 +201,18 @@ def test_the_form_answers_and_remembers(hospital, kept):
     assert hospital.visit("A").choice.value == DIAGNOSES[right]
 
 
+def test_whatever_goes_wrong_the_form_says_it(hospital, kept, monkeypatch, caplog):
+    def full(*_):
+        raise OSError("no space left")
+
+    visit = hospital.visit("A")
+    visit.choice.value = "healthy"
+    monkeypatch.setattr(hospital, "answer", full)
+    visit.button.click()
+    assert visit.feedback.value == "<p>OSError: no space left</p>"
+    assert "in full" in caplog.text  # the traceback, too
+
+
 @pytest.mark.parametrize("content", ["", "[1]", "{broken", '{"0": 3}', '{"0": {"A": "nothing"}}'])
 def test_a_broken_file_of_answers_is_no_error(hospital, kept, content):
     mine.folder().mkdir(parents=True)

@@ -29,8 +29,8 @@ HISTORY = {
 
 
 def picture(explorer: Explorer) -> bytes:
-    assert isinstance(explorer.children[1], ipywidgets.Image)
-    value = bytes(explorer.children[1].value)
+    data = re.search(r'src="data:image/png;base64,([^"]+)"', explorer.children[1].value)
+    value = base64.b64decode(data[1])
     assert value.startswith(b"\x89PNG")
     return value
 
@@ -89,7 +89,7 @@ def other_value(control):
     """Another value that the control can take."""
     if isinstance(control, ipywidgets.Checkbox):
         return not control.value
-    if isinstance(control, ipywidgets.IntRangeSlider):
+    if isinstance(control, ipywidgets.IntRangeSlider | ipywidgets.FloatRangeSlider):
         return control.min, control.value[1] - (control.value[1] - control.min) // 3
     if isinstance(control, ipywidgets.SelectionSlider):
         values = [option[1] if isinstance(option, tuple) else option for option in control.options]
@@ -124,7 +124,8 @@ def test_a_choice_that_moves_another_control_draws_once(splits, monkeypatch):
     explorer = explorers.explore_dataset(splits.train.pairs, splits.test.pairs, columns=3)
     explorer.controls["Page"].value = 2
     drawn = []
-    monkeypatch.setattr(Figure, "savefig", lambda *a, **o: drawn.append(1))
+    savefig = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda *a, **o: (drawn.append(1), savefig(*a, **o))[1])
     explorer.controls["List"].value = "test"
     assert explorer.controls["Page"].value == 1 and len(drawn) == 1
 
@@ -139,6 +140,7 @@ def test_saved_without_a_kernel_the_picture_stays(all_eight):
         saved = Image.open(io.BytesIO(base64.b64decode(data)))
         difference = np.asarray(saved, dtype=float) - pixels(explorer)
         assert abs(difference).mean() < 5 and len(html) < 250_000
+        assert f'alt="{words}"' in explorer.children[1].value  # also while it lives
         assert words.startswith(explorer.about)  # and what the controls stand at
         assert all(
             f"{label}: {getattr(c, 'label', c.value)}" in unescape(words)
@@ -171,6 +173,48 @@ def test_dataset_explorer_finds_what_was_asked_for(splits):
 
     parts["Border, %"].value = (0, 0)
     assert "No pair fits" in explorer.text.value
+
+
+def test_a_live_picture_says_where_the_controls_stand(all_eight):
+    explorer = all_eight["objects"]
+    explorer.controls["Smallest area, px"].value = 80
+    alt = unescape(re.search(r'alt="([^"]*)"', explorer.picture.value)[1])
+    assert alt == explorer.described and "Smallest area, px: 80" in alt
+    assert alt.endswith(explorer.text.value)
+
+
+def test_a_rare_class_is_found_by_tenths_of_a_percent():
+    """Of 1,024 pixels 2, 5 or 30 are the cell: 0.2, 0.5, 2.9 %."""
+    pairs = own_pairs(("a", "b", "c"), class_names=("sky", "cell"))
+    pairs.masks[:] = 0
+    for mask, count in zip(pairs.masks, (2, 5, 30), strict=True):
+        mask.flatten()[:count] = 1
+    explorer = explorers.explore_dataset(pairs, columns=3)
+    percent = explorer.controls["Cell, %"]
+    assert (percent.max, percent.step, percent.value) == (2.9, 0.1, (0, 2.9))
+
+    for low, high, found in ((0.3, 2.9, 2), (0.2, 0.5, 2), (0.5, 0.5, 1), (0.6, 2.8, 0)):
+        percent.value = low, high
+        text = f"{found} of 3 pairs, page 1 of 1" if found else "No pair fits"
+        assert explorer.text.value.startswith(text)
+
+
+def test_names_of_images_are_shown_as_they_are(monkeypatch):
+    """As wide as the picture at most; and two dollar signs make no formula."""
+    drawn = []
+    kept = explorers.plot_mosaic
+    monkeypatch.setattr(
+        explorers, "plot_mosaic", lambda *a, **o: (drawn.append(kept(*a, **o)), drawn[-1])[1]
+    )
+    long, money = "a" * 30 + "b" * 30, r"5$ and \bad 6$"
+    explorers.explore_dataset(own_pairs((long, money, "W" * 32)), columns=3)
+    texts = {text.get_text(): text for text in drawn[0].axes[0].texts}
+    assert {f"{'a' * 15}...{'b' * 14}", money} < set(texts)
+
+    drawn[0].savefig(io.BytesIO())
+    ax, shortened = drawn[0].axes[0], texts[f"{'a' * 15}...{'b' * 14}"]
+    width = ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]
+    assert shortened.get_window_extent().width < width
 
 
 def own_pairs(names: tuple[str, ...], **options) -> Pairs:
@@ -304,7 +348,7 @@ def test_prediction_explorer_sorts_and_thresholds(predicted):
     assert "; 0.0% of the pixels" in text.value
 
     parts["Class"].value = "border"
-    assert "IoU 0.000, precision nan, recall 0.000" in text.value
+    assert "IoU 0.000, precision undefined, recall 0.000" in text.value
     parts["Threshold"].value = 0.5
     assert "IoU 1.000, precision 1.000, recall 1.000" in text.value
 

@@ -204,6 +204,21 @@ class TestForm:
         form.forms[1].button.click()
         assert "0 of 2" in shown(form) and "more that is right" not in shown(form)
 
+    def test_what_was_said_goes_with_the_choice(self, two):
+        form = quiz("05", "1a 2ac")
+        one, other = form.forms
+        one.button.click()
+        other.button.click()
+        assert "2 of 2 right so far" in shown(form)
+
+        one.boxes[1].value = True  # and takes a away
+        assert not one.feedback.value and other.feedback.value
+        assert "1 of 2 right so far" in shown(form) and 'quiz("05", "1b 2ac")' in shown(form)
+        other.boxes[2].value = False
+        assert not other.feedback.value and "right so far" not in shown(form)
+        one.button.click()
+        assert "✗ b: Wrong." in one.feedback.value and "0 of 2" in shown(form)
+
     def test_one_choice_takes_the_place_of_another(self, two):
         one, other = quiz("05").forms
         one.boxes[0].value = True
