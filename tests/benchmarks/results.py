@@ -256,8 +256,28 @@ def head_start(records: list[Record]) -> str:
         + "; ".join(lines)
         + ". (There it is in mid-schedule, at a high rate. A run of so many epochs would probably"
         " score higher at its end, so this may be more than the weights save. Their own training is"
-        " not counted.)"
+        " not counted.)" + complete_runs(runs.get("default U-Net, 20 epochs", []), random, begun)
     )
+
+
+def complete_runs(shorter: list[Record], longer: list[Record], begun: list[Record]) -> str:
+    """How long a complete run from random weights would be that ends with the score of `begun`.
+
+    Between two such runs of the same seed, linearly in the logarithm of the epochs.
+    """
+    studies = (shorter, longer, begun)
+    curves = [{r["seed"]: r["history"]["val_miou"] for r in records} for records in studies]
+    lines = []
+    for seed in sorted(set.intersection(*map(set, curves))):
+        (few, low), (many, high), (_, goal) = ((len(c[seed]), max(c[seed])) for c in curves)
+        if low < goal < high:
+            epochs = few * (many / few) ** ((goal - low) / (high - low))
+            lines.append(
+                f" Complete runs of {few} and {many} epochs from random weights (seed {seed}) reach"
+                f" {low:.3f} and {high:.3f}: between them, linearly in the logarithm of the epochs,"
+                f" {goal:.3f} would take {epochs:.0f} epochs."
+            )
+    return "".join(lines)
 
 
 def baselines_section(records: list[Record]) -> str:

@@ -248,6 +248,14 @@ def test_what_other_weights_save_is_told_by_epochs(trained):
     assert "0.600 after 1 epochs, in none of 4 epochs. (There" in head_start([random, better])
     assert head_start([random]) == ""
 
+    # 0.35 lies in the middle between complete runs of one and of four epochs: the geometric mean.
+    shorter = run(trained, "default U-Net, 20 epochs", history__val_miou=[0.2])
+    told = head_start([random, begun, shorter])
+    assert "runs of 1 and 4 epochs from random weights (seed 0) reach 0.200 and 0.500:" in told
+    assert told.endswith("0.350 would take 2 epochs.")
+    assert "would take" not in head_start([random, better, shorter])
+    assert "would take" not in head_start([random, begun, shorter | {"seed": 1}])
+
 
 def halved(report):
     """The same with every number halved."""
