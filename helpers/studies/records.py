@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from helpers.data import Splits
+from helpers.distributed import place
 from helpers.files import atomic, make_folder
 from helpers.inference import pick_precision, predict_logits
 from helpers.studies.report import full_report, report_on_test
@@ -106,11 +107,16 @@ def bfloat16_units() -> list[str]:
 
 
 def device_name(device: torch.device) -> str:
-    """A device in words: the GPU's name, or what a CPU can do and the number of threads used."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+    """A device in words: the GPU's name, or what a CPU can do and the number of threads used.
+
+    With "2 x " before it where so many processes, each on its own, shared the work.
+    """
     chip = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return f"{device.type}, {chip}, {torch.get_num_threads()} threads"
+    name = f"{device.type}, {chip}, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    processes = place()[1]
+    return f"{processes} x {name}" if processes > 1 else name
 
 
 def peak_memory(device: torch.device) -> int | None:

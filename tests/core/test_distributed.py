@@ -105,6 +105,8 @@ def test_two_processes_are_one_where_nothing_depends_on_the_part_of_a_batch(fold
     names = {path.name for path in (folder / "two").iterdir()}
     assert names == {"best.pt", "last.pt", "record.json"}
     assert printed.count('"experiment"') == printed.count("record.json") == 1
+    device = json.loads((folder / "two" / "record.json").read_text())["device"]
+    assert device.startswith("2 x cpu") and device.endswith("1 threads")
 
 
 @pytest.mark.slow
