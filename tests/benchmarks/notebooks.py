@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--only", nargs="+", default=[""])
     parser.add_argument("--out", type=Path, help="folder for the executed notebooks")
     options = parser.parse_args(arguments)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
 
     total, missed = 0.0, []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

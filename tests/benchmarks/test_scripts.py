@@ -149,11 +149,10 @@ def test_two_trainings_at_once(capsys):
 
 def test_notebooks_run_in_a_copy(tmp_path, capsys):
     """What is executed is a copy: it writes there, and a failure is told."""
-    root, out = tmp_path / "clone", tmp_path / "out"
+    root, out = tmp_path / "clone", tmp_path / "out" / "made"
     (root / "notebooks").mkdir(parents=True)
     (root / "helpers").mkdir()
     (root / "helpers" / "__init__.py").write_text("NAME = 'the copy'\n")
-    out.mkdir()
     sources = {
         "04_good": "import os, helpers; open(os.environ['UNET_HOME'], 'w'); print(helpers.NAME)",
         "05_bad": "1 / 0",
