@@ -421,6 +421,7 @@ def tried_section(records: list[Record]) -> str:
     return f"""\
 What is known to help others, one thing at a time; what showed no clear gain is not in `helpers`
 ([variants.py](../tests/benchmarks/variants.py) has it). Validation mIoU at the images' own size.
+(A network with a moving average has its parameters twice: those in training, and their average.)
 {how_many(records)}
 
 {comparison_table(records, "default")}"""
