@@ -111,10 +111,11 @@ def device_name(device: torch.device) -> str:
 
     With "2 x " before it where so many processes, each on its own, shared the work.
     """
-    chip = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    name = f"{device.type}, {chip}, {torch.get_num_threads()} threads"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
+    else:
+        chip = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+        name = f"{device.type}, {chip}, {torch.get_num_threads()} threads"
     processes = place()[1]
     return f"{processes} x {name}" if processes > 1 else name
 

@@ -137,7 +137,7 @@ def explore_dataset(*lists: Pairs, columns: int = 4) -> Explorer:
     chosen: list[tuple] = []  # the filters of the picture before
 
     def draw() -> tuple[Figure, str]:
-        low, high = percent.value
+        low, high = (round(end, digits) for end in percent.value)  # three steps of 0.1 are 0.3
         found = [
             item
             for item in items
