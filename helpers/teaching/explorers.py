@@ -191,7 +191,7 @@ def _plot_page(shown: Sequence[Item], pairs: Pairs, columns: int, digits: int) -
 
 
 def _shortened(name: str) -> str:
-    """A name as wide as a picture at most: without its middle, where it is longer."""
+    """A name that fits above a picture, but for the widest letters: without its middle if long."""
     return name if len(name) <= 32 else f"{name[:15]}...{name[-14:]}"
 
 
