@@ -121,7 +121,7 @@ class RunFolder:
             return None
         saved = read_checkpoint(path)
 
-        for key in self.about | {key: None for key in saved if key not in {*state, "format"}}:
+        for key in (key for key in self.about | saved if key not in {*state, "format"}):
             if (was := saved.get(key)) == (now := self.about.get(key)):
                 continue
             if isinstance(was, dict) and isinstance(now, dict):  # say what differs, and no more

@@ -58,7 +58,7 @@ class SegmentationDataset(Dataset):
         self, pairs: Pairs, indices: Tensor | None = None, augment: Callable | None = None
     ) -> None:
         self.pairs = pairs
-        self.indices = torch.arange(len(pairs)) if indices is None else torch.as_tensor(indices)
+        self.indices = torch.arange(len(pairs))[slice(None) if indices is None else indices]
         self.augment = augment
         self._key = torch.zeros(2, dtype=torch.int64)  # seed and epoch
         self._key.share_memory_()  # so that workers that live on see the next epoch
@@ -73,7 +73,7 @@ class SegmentationDataset(Dataset):
 
     def batch(self, positions: Tensor | list[int] | None = None) -> tuple[Tensor, Tensor]:
         """Images (N, 3, size, size) and masks (N, size, size) of these positions (None: all)."""
-        places = torch.arange(len(self)) if positions is None else torch.as_tensor(positions)
+        places = torch.arange(len(self))[slice(None) if positions is None else positions]
         chosen = self.indices[places]
         images, masks = self.pairs.images[chosen], self.pairs.masks[chosen]
 
@@ -81,7 +81,7 @@ class SegmentationDataset(Dataset):
             pairs = []
             with _augmenting():
                 for place, image, mask in zip(places.tolist(), images, masks, strict=True):
-                    seed_random_numbers(mix(*self._key.tolist(), place % len(self)))
+                    seed_random_numbers(mix(*self._key.tolist(), place))
                     pairs.append(self.augment(tv_tensors.Image(image), tv_tensors.Mask(mask)))
             images, masks = (torch.stack(part) for part in zip(*pairs, strict=True))
 

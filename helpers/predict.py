@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from helpers.checkpoint import find_weights, load_model
-from helpers.datasets.images import SUFFIXES, read_image
+from helpers.datasets.images import SUFFIXES, read_image, read_mask
 from helpers.files import atomic, make_folder
 from helpers.inference import PRECISIONS, memory_format, pick_device, pick_precision, predict_logits
 from helpers.studies.objects import COLUMNS, count_objects, label_objects
@@ -103,7 +103,9 @@ class Run:
 
     def predict(self) -> None:
         """Write what is wanted of all images that lack it, some at a time."""
-        todo = [target for target in self.sources if not self.is_done(target)]
+        for target in self.sources:
+            self.check_by_hand(target)
+        todo = [t for t in self.sources if t not in self.failed and not self.is_done(t)]
         done = len(self.sources) - len(todo)
         bar = tqdm(total=len(self.sources), initial=done, unit="image", disable=None)
         size = self.options.batch_size
@@ -124,22 +126,21 @@ class Run:
         return self.about.get("scale") is not None or is_large(self.sources[target])
 
     def is_done(self, target: str) -> bool:
-        """Whether all that is wanted of an image is there, newer than the image, and of this one.
-
-        A file that was moved or copied there may keep an older time: when it came counts, too. And
-        where its folder was renamed, no time tells, but the mask does.
-        """
-        masks = [path for s in (".png", ".tif") if (path := self.path(target, s)).is_file()]
+        """Whether all that is wanted of an image is there: a mask of it, and what else, newer."""
+        source, mask = self.sources[target], find_mask(self.out, target)
+        if mask is None or not source.is_file() or is_of_another(mask, source):
+            return False
         more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
-        paths = [*masks, *(self.path(target, suffix) for suffix in more if more[suffix])]
-        source = self.sources[target]
-        is_whole = all(path.is_file() and path.stat().st_size for path in paths)
-        if not masks or not source.is_file() or not is_whole:
-            return False
-        if is_of_another(masks[0], source):
-            return False
-        changed = max(source.stat().st_mtime, source.stat().st_ctime)
-        return min(path.stat().st_mtime for path in paths) >= changed
+        paths = [self.path(target, suffix) for suffix in more if more[suffix]]
+        return all(path.is_file() and is_newer(path, source) for path in paths)
+
+    def check_by_hand(self, target: str) -> None:
+        """Note as failed an image that is newer than its mask, where that was changed by hand."""
+        source, mask = self.sources[target], find_mask(self.out, target)
+        if mask is None or not source.is_file() or said_by(mask) or is_newer(mask, source):
+            return
+        text = f"{source} is newer than {mask}, which was changed by hand: if it still fits, save"
+        self.fail(target, ValueError(f"{text} it again, or else delete it"))
 
     def predict_batch(self, targets: list[str], pool: ThreadPoolExecutor) -> None:
         """Images that are squashed to one size: read, predicted together, written."""
@@ -155,8 +156,10 @@ class Run:
         )
 
         def write(target: str, shape: Shape, of_one: Tensor) -> None:
-            strips = enlarge(iter([of_one]), (size, size), shape)
-            self.write(target, strips, shape)
+            try:
+                self.write(target, enlarge(iter([of_one]), (size, size), shape), shape)
+            except ValueError as error:
+                self.fail(target, error)
 
         list(pool.map(write, names, shapes, logits))
 
@@ -206,13 +209,24 @@ class Run:
             )
 
     def write(self, target: str, strips: Iterator[Tensor], shape: Shape) -> None:
-        """The mask, and what else is wanted, from the logits of an image; the mask comes last."""
+        """The mask, and what else is wanted, from the logits of an image; the mask comes last.
+
+        A mask of this image that is there stays: it may have been corrected by hand.
+        """
         mask, probabilities, top = np.empty(shape, np.uint8), [], 0
         for logits in strips:
             mask[top : top + logits.shape[1]] = logits.argmax(dim=0)
             top += logits.shape[1]
             if self.options.probabilities:
                 probabilities.append(logits.softmax(dim=0).half().numpy())
+
+        there = find_mask(self.out, target)
+        if there and is_of_another(there, self.sources[target]):
+            there = None
+        if there:
+            mask = read_mask(there)
+            if mask.shape != shape or mask.max() >= len(self.about["class_names"]):
+                raise ValueError(f"{there} is not of its image's size and classes: delete it")
 
         if probabilities:
             with atomic(self.path(target, ".npz")) as partial, open(partial, "wb") as file:
@@ -222,6 +236,8 @@ class Run:
             with atomic(self.path(target, ".overlay.jpg")) as partial:
                 tinted.save(partial, "JPEG", quality=90)
 
+        if there:
+            return
         image, note = Image.fromarray(mask), PngImagePlugin.PngInfo()
         image.putpalette(self.palette)
         note.add_text(SOURCE, self.stamps[target])
@@ -317,20 +333,25 @@ def _expand(text: str, out: Path) -> Iterator[tuple[str, Path]]:
         for inner in sorted(path.rglob("*")):
             is_old = out != path.resolve() and out in inner.resolve().parents
             is_hidden = any(part.startswith(".") for part in inner.relative_to(path).parts)
-            if inner.suffix.lower() in SUFFIXES and not is_old and not is_hidden:
+            if is_image(inner) and not is_old and not is_hidden:
                 yield inner.relative_to(path).with_suffix("").as_posix(), inner
     elif path.exists() or not glob.has_magic(text):
         yield path.stem, path
     else:
         for name in sorted(glob.glob(str(path), recursive=True)):
-            if Path(name).suffix.lower() in SUFFIXES:
+            if is_image(Path(name)):
                 yield Path(name).stem, Path(name)
+
+
+def is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
     """Write predictions.json: the settings, and from which image each mask is; return the latter.
 
-    Raises ValueError where a run with others has left masks, or where the file is damaged.
+    Raises ValueError where a run with others has left masks, or where the file is damaged. A run
+    that has failed before its first mask is no reason.
     """
     for folder in {out, *((out / target).parent for target in sources)}:
         make_folder(folder)
@@ -339,20 +360,22 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
     path = out / NOTES
     with FileLock(out / ".predictions.lock"):
         before = read_notes(path) if path.is_file() else {}
-        if before and before["settings"] != settings:
+        images = before.get("images", {})
+        is_other = bool(before) and before["settings"] != settings
+        if is_other and any(find_mask(out, target) for target in images):
             raise ValueError(
                 f"{out} holds masks made with {before['settings']}, not {settings}: use the same"
                 " again, or choose another folder"
             )
 
-        images = before.get("images", {})
         for target, source in sources.items():
-            other = images.setdefault(target, str(source.resolve()))
-            if other != str(source.resolve()):
+            other = images.get(target, str(source.resolve()))
+            if other != str(source.resolve()) and find_mask(out, target):
                 raise ValueError(
                     f"{target} in {out} is the mask of {other}, not of {source}: choose another"
                     " folder"
                 )
+        images |= {target: str(source.resolve()) for target, source in sources.items()}
         with atomic(path) as partial:
             text = json.dumps({"settings": settings, "images": images}, indent=1)
             partial.write_text(text, encoding="utf-8")
@@ -367,11 +390,27 @@ def stamp(path: Path) -> str:
     return f"{SOURCE}: {known.st_size} bytes, {known.st_mtime_ns} ns"
 
 
+def find_mask(out: Path, target: str) -> Path | None:
+    """The mask that is there. An empty file, as a full disk may leave one, is none."""
+    paths = [out / f"{target}{suffix}" for suffix in (".png", ".tif")]
+    return next((path for path in paths if path.is_file() and path.stat().st_size), None)
+
+
+def is_newer(path: Path, image: Path) -> bool:
+    """Whether a file is newer than an image. When that came counts, too: `mv` keeps its time."""
+    return path.stat().st_mtime >= max(image.stat().st_mtime, image.stat().st_ctime)
+
+
 def is_of_another(mask: Path, image: Path) -> bool:
-    """Whether a mask says that it is of another image, or of this one before it was changed.
+    """Whether a mask says that it is of another image, or of this one before it was changed."""
+    return said_by(mask) not in ("", stamp(image))
+
+
+def said_by(mask: Path) -> str:
+    """The stamp of the image that a mask is of; empty if it says nothing, or is damaged.
 
     One that was corrected by hand may have lost what it said, or say what another program has
-    written there: it stays.
+    written there.
     """
     try:
         if mask.suffix == ".tif":
@@ -381,8 +420,8 @@ def is_of_another(mask: Path, image: Path) -> bool:
             with Image.open(mask) as opened:
                 said = str(opened.info.get(SOURCE, ""))
     except Exception:  # a broken file raises a dozen types
-        return False
-    return said.startswith(SOURCE) and said != stamp(image)
+        return ""
+    return said if said.startswith(SOURCE) else ""
 
 
 def read_notes(path: Path) -> dict:

@@ -109,7 +109,7 @@ def run(options: argparse.Namespace, device: torch.device) -> None:
 def processes(name: str) -> Iterator[torch.device]:
     """Join the other processes, if torchrun has started several. Gives this one's device."""
     device = pick_device(name)
-    if not dist.is_torchelastic_launched():
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield device
         return
 

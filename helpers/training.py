@@ -59,12 +59,13 @@ class TrainingConfig:
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {tuple(LOSSES)}, not {self.loss!r}")
         pick_precision(torch.device("cpu"), self.precision)  # refuses another name
-        for name in ("epochs", "learning_rate", "clip_norm", "encoder_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < 2**32:
-                raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if name in ("epochs", "seed") and not isinstance(value, int):
+                raise ValueError(f"{name} must be a whole number, not {value}")
+            if name in ("epochs", "learning_rate", "clip_norm", "encoder_rate") and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+            if name in ("weight_decay", "seed") and not 0 <= value < 2**32:
+                raise ValueError(f"{name} must be from 0 to 2**32 - 1, not {value}")
 
 
 @dataclass
@@ -116,8 +117,7 @@ class TrainingState:
         for key, value in (numbers | {"val_loss": validation.loss, "val_miou": miou}).items():
             self.history.setdefault(key, []).append(value)
 
-        improved = miou > self.best["val_miou"]
-        if improved:
+        if improved := miou > self.best["val_miou"]:
             self.best = {"model": _copy(self.model), "val_miou": miou, "epoch": self.epoch}
         return improved
 
@@ -235,8 +235,8 @@ def fit(
         after_step: called with the model and the loss (on the device) after each step.
         interruptible: True lets a KeyboardInterrupt (in a notebook: Kernel > Interrupt) end the
             training early. Otherwise it is raised again, so that a script stops. Either way a line
-            says so, the model gets its best weights, and `resume` goes on after the last finished
-            epoch.
+            says so, the model gets its best weights, and `resume` goes on after the last epoch that
+            was kept.
         progress: show a bar with the training loss and the validation mIoU.
 
     Returns the history, for each finished epoch: train_loss (what `config.loss` minimizes, in

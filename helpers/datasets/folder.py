@@ -5,6 +5,7 @@
 
 import colorsys
 import csv
+import io
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
@@ -361,7 +362,7 @@ def read_table(path: Path, needed: Iterable[str], others: Iterable[str]) -> list
         raise ValueError(f"{path} is not in UTF-8: save it again as CSV UTF-8") from error
 
     first = text.partition("\n")[0]
-    reader = csv.DictReader(text.splitlines(), delimiter=";" if ";" in first else ",")
+    reader = csv.DictReader(io.StringIO(text), delimiter=";" if ";" in first else ",")
     try:
         heads = [(head or "").strip().lower() for head in reader.fieldnames or ()]
         if missing := [column for column in needed if column not in heads]:

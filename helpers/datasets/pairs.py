@@ -1,6 +1,7 @@
 """Pairs decoded once, at one size, and kept as memory-mapped arrays. Notebook 02."""
 
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -158,7 +159,7 @@ class TileReader:
     """
 
     def __init__(self, reader: Reader, size: int, scale: float) -> None:
-        if scale <= 0:
+        if not 0 < scale < math.inf:
             raise ValueError(f"scale must be above 0, not {scale}")
         self.reader, self.size, self.scale = reader, size, scale
         self.split, self.key = f"{reader.split}-{scale:g}x", f"{reader.key} {scale}"

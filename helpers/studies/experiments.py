@@ -62,13 +62,12 @@ class Experiment:
     weights: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in {"size": 1, "batch_size": 1, "samples": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number from {least} on, not {value}")
         if not 0 <= self.scale < math.inf:
             raise ValueError(f"scale must be 0, for whole images, or above, not {self.scale}")
-        if self.samples < 0:
-            raise ValueError(f"samples must be 0, for all, or above, not {self.samples}")
 
 
 EXPERIMENTS = {
@@ -276,13 +275,13 @@ def _named(name: str, known: dict[str, Any]) -> Any:
     """One of the known, or what MODULE:NAME names. Raises KeyError if there is none."""
     if name in known:
         return known[name]
-    module, separator, attribute = name.partition(":")
-    if not separator:
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise KeyError(f"no {name!r}: there are {', '.join(known)}, and your own as MODULE:NAME")
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module:  # one that the module needs
+        if not f"{module}.".startswith(f"{error.name}."):  # one that the module needs
             raise
         raise KeyError(f"no module {module!r}: be in the folder that {module}.py is in") from error
     if not hasattr(found, attribute):

@@ -664,17 +664,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("what", choices=["sheets"])
     parser.add_argument("--seed", type=int, default=0, help="of the order of the patients")
-    parser.add_argument("--count", type=int, default=FIRST, help="how many patients")
+    most = len(ward.PATIENTS)
+    text, counts = f"how many patients, up to {most} (default: {FIRST})", range(1, most + 1)
+    parser.add_argument("--count", type=int, choices=counts, default=FIRST, metavar="N", help=text)
     parser.add_argument("--out", type=Path, required=True, help="a Markdown file")
     parser.add_argument("--key", action="store_true", help="with the diagnoses at the end")
     options = parser.parse_args(arguments)
 
-    files.make_folder(options.out.parent)
+    try:  # before the patients are trained
+        files.make_folder(options.out.parent)
+    except OSError as error:
+        parser.error(str(error))
+    if options.out.is_dir():
+        parser.error(f"{options.out} is a folder: name a file")
+
     clinic = Ward(find_dataset(), options.seed)
     text = sheets(clinic, clinic.labels[: options.count], options.key)
     with files.atomic(options.out) as partial:
         partial.write_text(text, encoding="utf-8")
-    print(f"{options.out}: {min(options.count, len(clinic.labels))} patients, seed {options.seed}")
+    print(f"{options.out}: {options.count} patients, seed {options.seed}")
 
 
 if __name__ == "__main__":

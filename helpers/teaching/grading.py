@@ -340,7 +340,7 @@ def _refuse_bad_options(parser: argparse.ArgumentParser, options: argparse.Names
         try:
             files.make_folder(path.parent)
         except OSError as error:
-            parser.error(f"{path.parent} is no folder to write into ({error.strerror})")
+            parser.error(str(error))
         if path.is_dir():
             parser.error(f"{path} is a folder: name a file")
 

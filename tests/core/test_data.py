@@ -189,6 +189,17 @@ class TestDataset:
             assert torch.equal(some.batch()[1], pairs.masks[[3, 0]].long())
             assert torch.equal(some.batch([1])[1], pairs.masks[[0]].long())
 
+    def test_as_tensors_are_indexed(self, pairs):
+        all_of_them = range(len(pairs))
+        chosen = torch.tensor([position in (0, 3) for position in all_of_them])
+        for rows in (chosen, chosen.tolist(), chosen.numpy(), [-len(pairs), 3]):
+            some = SegmentationDataset(pairs, rows)
+            assert len(some) == 2 and some.names == ["disc_0", "disc_3"]
+            assert torch.equal(some.batch([-1])[1], pairs.masks[[3]].long())
+        assert len(SegmentationDataset(pairs, [])) == 0 and len(some.batch([])[0]) == 0
+        with pytest.raises(IndexError):
+            SegmentationDataset(pairs, [len(pairs)])
+
     def test_augmentation_does_not_change_the_pairs(self, pairs):
         images, masks = pairs.images.clone(), pairs.masks.clone()
         batch = SegmentationDataset(pairs, augment=default_augmentation()).batch()

@@ -296,6 +296,58 @@ class TestGoingOn:
                 ("a", str(read("out/a.png").size))
             ]
 
+    @pytest.mark.parametrize("flag", ["--overlay", "--probabilities"])
+    def test_what_else_is_wanted_leaves_a_corrected_mask_as_it_is(self, weights, flag):
+        photo("in/a.png")
+        command(weights(), "in")
+        before = read("out/a.png")
+        Image.fromarray(1 - before.clip(0, 1)).save("out/a.png")
+        assert command("w.pt", "in", flag) == 0
+        assert (read("out/a.png") == 1 - before.clip(0, 1)).all() and len(written()) == 3
+
+    def test_an_overlay_is_of_the_corrected_mask(self, weights):
+        photo("in/a.png")
+        command(weights(), "in", "--overlay")
+        before = read("out/a.overlay.jpg")
+        Path("out/a.overlay.jpg").unlink()
+        Image.fromarray((read("out/a.png") + 1) % 3).save("out/a.png")
+        command("w.pt", "in", "--overlay")
+        assert (read("out/a.overlay.jpg") != before).mean() > 0.5
+
+    def test_a_corrected_mask_that_does_not_fit_is_named(self, weights, capsys):
+        photo("in/a.png"), photo("in/b.png", seed=1)
+        command(weights(), "in")
+        Image.fromarray(np.zeros((7, 9), np.uint8)).save("out/a.png")
+        assert command("w.pt", "in", "--overlay") == 1
+        assert "out/a.png is not of its image's size and classes" in capsys.readouterr().err
+        assert read("out/a.png").shape == (7, 9) and "b.overlay.jpg" in written()
+
+    def test_a_corrected_mask_whose_image_is_newer_is_named_and_stays(self, weights, capsys):
+        photo("in/a.png")
+        command(weights(), "in")
+        Image.fromarray(np.zeros_like(read("out/a.png"))).save("out/a.png")
+        time.sleep(0.02)
+        photo("in/a.png", seed=1)
+        for _ in range(2):
+            assert command("w.pt", "in") == 1
+            assert "a.png is newer than out/a.png, which was changed" in capsys.readouterr().err
+        assert not read("out/a.png").any()
+        Image.fromarray(np.zeros_like(read("out/a.png"))).save("out/a.png")  # it still fits
+        assert command("w.pt", "in") == 0 and not read("out/a.png").any()
+
+    def test_a_mask_knows_its_image_by_more_than_times(self, weights):
+        photo("in/a.png")
+        command(weights(), "in")
+        before = Path("out/a.png").stat().st_mtime_ns
+        time.sleep(0.02)
+        Path("in/a.png").chmod(0o444)
+        assert command("w.pt", "in") == 0 and Path("out/a.png").stat().st_mtime_ns == before
+
+    def test_a_run_that_left_no_mask_binds_nobody(self, weights):
+        Path("x").mkdir(), Path("x/a.png").write_text("no image"), photo("y/a.png")
+        assert command(weights(), "x/a.png", "--precision", "bfloat16") == 1
+        assert command("w.pt", "y/a.png") == 0 and read("out/a.png").any()
+
     def test_what_several_processes_note_at_once_is_all_kept(self):
         with ThreadPoolExecutor(8) as pool:
             for k in range(40):
@@ -385,6 +437,12 @@ class TestFinding:
         Path("empty").mkdir()
         with pytest.raises(ValueError, match=rf"{name[1:]} holds no image: \.png, \.jpg"):
             find_images([name], Path("out"))
+
+    @pytest.mark.parametrize("name", ["in", "in/*"])
+    def test_a_folder_named_as_an_image_is_none(self, name):
+        photo("in/a.png"), photo("in/b.tif/c.png")
+        assert [path.name for path in find_images([name], Path("out")).values()][:1] == ["a.png"]
+        assert Path("in/b.tif") not in find_images([name], Path("out")).values()
 
     def test_a_name_with_signs_of_a_pattern_is_a_name(self):
         photo("a[1].png")

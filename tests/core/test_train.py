@@ -303,11 +303,14 @@ class TestErrors:
             ("--epochs 0", "epochs must be above 0"),
             ("--encoder-rate 0", "encoder_rate must be above 0"),
             ("--size 30", "30 x 30 is not divisible by .* = 4: resize or pad it, to 32 x 32"),
-            ("--size 0", "size must be at least 1"),
-            ("--batch-size 0", "batch_size must be at least 1"),
+            ("--size 0", "size must be a whole number from 1 on, not 0"),
+            ("--batch-size 0", "batch_size must be a whole number from 1 on, not 0"),
             ("--fraction 0.3", "fraction must be 1, 1/2, 1/3"),
             ("--network Nope", "no 'Nope': there are UNet, PretrainedUNet, and your own as MOD"),
             ("--network nope:Nope", r"no module 'nope': be in the folder that nope\.py is in"),
+            ("--network nope.nets:Nope", r"no module 'nope\.nets': be in the folder"),
+            ("--network :Nope", "no ':Nope': there are UNet, PretrainedUNet, and your own"),
+            ("--network .nets:Nope", r"no '\.nets:Nope': there are UNet"),
             ("--network json:Nope", "no 'Nope' in .*json"),
             ("--augment blur", "no 'blur': there are default, none, and your own"),
             ("--model width=3", r"UNet: got an unexpected .* 'width'; it takes .*base_channels:"),
@@ -435,6 +438,14 @@ def test_shipped_weights_are_named_and_summed(command):
     settings = command(*default, "--weights", "synthetic")["settings"]
     assert settings["experiment"]["weights"] == "synthetic"
     assert settings["weights_sha256"] == sums["synthetic.pt"]
+
+
+def test_without_torch_distributed_there_is_one_process(monkeypatch):
+    """A PyTorch that was built without it lacks most of its names."""
+    monkeypatch.setattr(train.dist, "is_available", lambda: False)
+    monkeypatch.delattr(train.dist, "is_torchelastic_launched")
+    with train.processes("cpu") as device:
+        assert device.type == "cpu"
 
 
 def test_processes_on_a_mac_share_its_cpu(monkeypatch):

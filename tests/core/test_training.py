@@ -317,7 +317,12 @@ class TestBest:
         assert best["config"]["learning_rate"] == 3e-3 and best["precision"] == "float32"
         assert best["device"] == "cpu" and best["model_config"]["depth"] == 2
 
-        train(small(), folder=tmp_path, about={"model_config": {}})
+    def test_what_fit_keeps_itself_stays(self, train, small, tmp_path):
+        about = {"model_config": {}, "model": "small", "epoch": 9, "format": "png", "best": None}
+        first, again = (
+            train(small(), folder=tmp_path, resume=resume, about=about) for resume in (False, True)
+        )
+        assert again == first and first  # all epochs were there
         assert load_model(tmp_path / "best.pt")[1]["model_config"]["depth"] == 2
 
     def test_what_cannot_be_kept_is_refused_before_the_first_step(self, train, small, tmp_path):
@@ -649,6 +654,9 @@ class TestConfig:
             {"loss": "focal"},
             {"precision": "half"},
             {"epochs": 0},
+            {"epochs": 1.5},
+            {"epochs": 2.0},
+            {"seed": 1.5},
             {"learning_rate": -1},
             {"clip_norm": 0},
             {"learning_rate": math.nan},

@@ -190,6 +190,17 @@ class TestOpenPhoto:
         with pytest.raises(FileNotFoundError, match="none"):
             open_photo(tmp_path / "none.jpg")
 
+    def test_with_a_damaged_note_of_the_camera_it_is_named(self, tmp_path):
+        path, exif = tmp_path / "odd.jpg", Image.Exif()
+        exif[0x0112], exif[0x011A] = 6, 1.5
+        Image.new("RGB", (20, 24)).save(path, exif=exif)
+        written = path.read_bytes()
+        resolution, compression = b"\x01\x1a\x00\x05", b"\x01\x03\x00\x05"  # one bad byte
+        assert written.count(resolution) == 1
+        path.write_bytes(written.replace(resolution, compression))
+        with pytest.raises(ValueError, match=r"odd\.jpg cannot be decoded"):
+            open_photo(path)
+
     @pytest.mark.parametrize("numbers", [np.uint16, np.int32, np.float32])
     def test_more_than_8_bits_are_not_cut_in_silence(self, tmp_path, numbers):
         path = tmp_path / "deep.tif"

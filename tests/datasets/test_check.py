@@ -1,5 +1,6 @@
 """Bad folders: each fault is found under its name, and mended in a copy where one mend is right."""
 
+import csv
 import errno
 import hashlib
 import io
@@ -759,6 +760,17 @@ def test_a_repaired_list_keeps_all_its_columns(mine, tmp_path):
     repair_folder(mine, check(mine), tmp_path / "copy")
     table = (tmp_path / "copy" / "images.csv").read_text().split()
     assert table == ["name,group,patient,age", *(f"dish_{k},1,p{k},{20 + k}" for k in range(1, 8))]
+
+
+def test_a_repaired_list_keeps_the_lines_within_a_cell(mine, tmp_path):
+    note = "first\nsecond, and\u2028third"
+    with open(mine / "images.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("name", "note"), *((name, note) for name in NAMES)])
+    paths(mine, "dish_0")[0].write_bytes(b"broken")
+    shutil.copy(paths(mine, "dish_1")[0], paths(mine, "dish_2")[0])
+    repair_folder(mine, check(mine), tmp_path / "copy")
+    with open(tmp_path / "copy" / "images.csv", newline="", encoding="utf-8") as file:
+        assert [row["note"] for row in csv.DictReader(file)] == [note] * 7
 
 
 class TestSameImages:

@@ -1,5 +1,6 @@
 """A folder of one's own images: its files are understood, or refused with the mend."""
 
+import math
 import re
 import shutil
 
@@ -389,5 +390,6 @@ class TestTiles:
         assert (pairs.masks[0] != 255).sum() == 20 * 24
         other = decode(open_folder(mine), "train", 64, tmp_path / "cache", scale=2)
         assert len(other) == 6 * 4
-        with pytest.raises(ValueError, match="scale must be above 0, not -1"):
-            decode(open_folder(mine), "train", 64, tmp_path / "cache", scale=-1)
+        for scale in (-1, 0, math.inf, math.nan):
+            with pytest.raises(ValueError, match=f"scale must be above 0, not {scale}"):
+                decode(open_folder(mine), "train", 64, tmp_path / "cache", scale=scale)

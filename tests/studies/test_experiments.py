@@ -124,11 +124,18 @@ def test_unknown_and_contradictory_experiments_are_refused(drawn):
     shallow = Experiment(model={"depth": 2}, size=64, weights="synthetic")
     with pytest.raises(ValueError, match=r"'synthetic' do not fit this UNet.*'depth': 4"):
         run_experiment("shallow", drawn, shallow, epochs=1)
-    for name in ("size", "batch_size"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
-            replace(TINY, **{name: 0})
-    with pytest.raises(ValueError, match="samples must be 0, for all, or above, not -8"):
-        replace(TINY, samples=-8)
+    for name, least, value in (
+        ("size", 1, 0),
+        ("size", 1, 128.5),
+        ("size", 1, float("nan")),
+        ("batch_size", 1, 0),
+        ("batch_size", 1, 2.5),
+        ("samples", 0, -8),
+        ("samples", 0, 1.5),
+    ):
+        text = f"{name} must be a whole number from {least} on, not {value}"
+        with pytest.raises(ValueError, match=text):
+            replace(TINY, **{name: value})
 
 
 class TestNetworks:

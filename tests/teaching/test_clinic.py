@@ -234,6 +234,27 @@ def test_an_answer_without_widgets(hospital):
         hospital.answer("A", "a cold")
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--count 0 --out x.md", "--count: invalid choice: 0"),
+        ("--count -5 --out x.md", "--count: invalid choice: -5"),
+        ("--count 99 --out x.md", "--count: invalid choice: 99"),
+        ("--out .", ". is a folder: name a file"),
+        ("--out one_file/x.md", "cannot write to one_file (File exists): make the folder writable"),
+    ],
+)
+def test_sheets_that_could_not_be_written_are_refused_before_any_training(
+    flags, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one_file").touch()
+    monkeypatch.setattr(clinic, "Ward", lambda *_: pytest.fail("a patient was trained"))
+    with pytest.raises(SystemExit):
+        clinic.main(["sheets", *flags.split()])
+    assert message in capsys.readouterr().err
+
+
 def test_sheets(hospital, source, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(clinic, "find_dataset", lambda: source)
     clinic.main(["sheets", "--count", "2", "--out", str(tmp_path / "sheets.md")])

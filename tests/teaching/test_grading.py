@@ -394,7 +394,7 @@ def test_names_that_no_terminal_shows_do_not_end_the_class(official, tmp_path, m
     ("flags", "message"),
     [
         ("--csv .", r"\. is a folder: name a file"),
-        ("--junit one_file/x.xml", "one_file is no folder to write into"),
+        ("--junit one_file/x.xml", r"cannot write to one_file \(File exists\): make the folder"),
         ("--seconds -1", "--seconds must be above 0, not -1"),
         ("--memory nan", "--memory must be above 0, not nan"),
         ("--notebooks in", "in holds no notebook"),
