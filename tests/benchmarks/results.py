@@ -152,11 +152,12 @@ def protocol(load: Load) -> str:
   differences taken to be normal. So an interval is wide, and a p above 0.05 is no proof of no
   difference. (Equal p in a table come from Holm's rule that none is below the one before, and that
   none is above 1.) One seed has neither.
-  They hold for these photographs: another choice of validation photographs would add an error.
+  They hold for these photographs: another choice of photographs to score would add an error.
 - **Learning rates.** In "Peers" and in "What makes it work", each network gets its own, the best on
   validation of the same list of three, in one shorter trial each, which stands beside the
   comparison. Where the lowest or the highest of the three was best, one beyond it might be better
-  still. Elsewhere it is the one that the table or the command names, not tuned for each row.
+  still. And a short trial may favor a rate that is too low for the longer run: compare "ours" in
+  "Peers" with "10 minutes, bfloat16", the same network at a higher rate. Elsewhere it is the one that the table or the command names, not tuned for each row.
 - **Minutes** in a table are those of its runs, with the validation. Several of them shared a
   machine, and not all machines are alike: they are no measure of speed, "Speed" is. In "Peers" they
   are computed."""
@@ -211,7 +212,9 @@ def results_section(records: list[Record]) -> str:
 Final runs, scored on the test list. mIoU here is at each network's own input size. "10 minutes" are
 as many whole epochs as fit into 10 minutes of training alone on the machine of "Speed" with two
 threads, validation not counted. The minutes in the table are as the runs went, beside others:
-alone, bfloat16 was the faster one there ("Speed"). Epochs and minutes of a run that goes on from
+alone, bfloat16 was the faster one there ("Speed"). The seeds of "default U-Net" and of "default
+U-Net from synthetic pets" were not all trained in one precision (see "Made by"): their ± holds
+that, too. Epochs and minutes of a run that goes on from
 shipped weights come on top of those of the run that made them.
 
 {runs_table(records)}{head_start(records)}
