@@ -157,7 +157,8 @@ def protocol(load: Load) -> str:
   validation of the same list of three, in one shorter trial each, which stands beside the
   comparison. Where the lowest or the highest of the three was best, one beyond it might be better
   still. And a short trial may favor a rate that is too low for the longer run: compare "ours" in
-  "Peers" with "10 minutes, bfloat16", the same network at a higher rate. Elsewhere it is the one that the table or the command names, not tuned for each row.
+  "Peers" with "10 minutes, bfloat16", the same network at a higher rate. Elsewhere it
+  is the one that the table or the command names, not tuned for each row.
 - **Minutes** in a table are those of its runs, with the validation. Several of them shared a
   machine, and not all machines are alike: they are no measure of speed, "Speed" is. In "Peers" they
   are computed."""
