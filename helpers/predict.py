@@ -103,9 +103,7 @@ class Run:
 
     def predict(self) -> None:
         """Write what is wanted of all images that lack it, some at a time."""
-        for target in self.sources:
-            self.check_by_hand(target)
-        todo = [t for t in self.sources if t not in self.failed and not self.is_done(t)]
+        todo = [target for target in self.sources if self.is_wanted(target)]
         done = len(self.sources) - len(todo)
         bar = tqdm(total=len(self.sources), initial=done, unit="image", disable=None)
         size = self.options.batch_size
@@ -125,22 +123,25 @@ class Run:
         """Whether an image is predicted in tiles, or read by strips, and in no batch."""
         return self.about.get("scale") is not None or is_large(self.sources[target])
 
-    def is_done(self, target: str) -> bool:
-        """Whether all that is wanted of an image is there: a mask of it, and what else, newer."""
+    def is_wanted(self, target: str) -> bool:
+        """Whether an image lacks its mask, or what else is wanted, as new as the image.
+
+        One that is newer than its mask, where that was changed by hand, is noted as failed: to
+        predict it again would lose the work.
+        """
         source, mask = self.sources[target], find_mask(self.out, target)
-        if mask is None or not source.is_file() or is_of_another(mask, source):
+        if mask is None or not source.is_file():
+            return True
+        said = said_by(mask)
+        if said not in ("", stamp(source)):  # of another image, or of this one before
+            return True
+        if not said and not is_newer(mask, source):
+            text = f"{source} is newer than {mask}, which was changed by hand: if it still fits,"
+            self.fail(target, ValueError(f"{text} save it again, or else delete it"))
             return False
         more = {".overlay.jpg": self.options.overlay, ".npz": self.options.probabilities}
         paths = [self.path(target, suffix) for suffix in more if more[suffix]]
-        return all(path.is_file() and is_newer(path, source) for path in paths)
-
-    def check_by_hand(self, target: str) -> None:
-        """Note as failed an image that is newer than its mask, where that was changed by hand."""
-        source, mask = self.sources[target], find_mask(self.out, target)
-        if mask is None or not source.is_file() or said_by(mask) or is_newer(mask, source):
-            return
-        text = f"{source} is newer than {mask}, which was changed by hand: if it still fits, save"
-        self.fail(target, ValueError(f"{text} it again, or else delete it"))
+        return not all(path.is_file() and is_newer(path, source) for path in paths)
 
     def predict_batch(self, targets: list[str], pool: ThreadPoolExecutor) -> None:
         """Images that are squashed to one size: read, predicted together, written."""
@@ -361,7 +362,7 @@ def note(out: Path, sources: dict[str, Path], settings: dict) -> dict[str, str]:
     with FileLock(out / ".predictions.lock"):
         before = read_notes(path) if path.is_file() else {}
         images = before.get("images", {})
-        is_other = bool(before) and before["settings"] != settings
+        is_other = before.get("settings", settings) != settings
         if is_other and any(find_mask(out, target) for target in images):
             raise ValueError(
                 f"{out} holds masks made with {before['settings']}, not {settings}: use the same"

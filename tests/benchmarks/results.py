@@ -433,9 +433,9 @@ What is known to help others, one thing at a time; what showed no clear gain is 
 
 def encoder_section(records: list[Record]) -> str:
     return f"""\
-How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09). Validation mIoU at
-the images' own size. The rate in the table is the decoder's; the name says what part of it the
-encoder gets. {how_many(records)}
+How to train a U-Net whose encoder begins with ImageNet's weights (notebook 09), and what it reaches
+with random ones. Validation mIoU at the images' own size. The rate in the table is the decoder's;
+the name says what part of it the encoder gets. {how_many(records)}
 
 {comparison_table(records, ENCODER_BASELINE)}"""
 
