@@ -215,8 +215,9 @@ as many whole epochs as fit into 10 minutes of training alone on the machine of 
 threads, validation not counted. The minutes in the table are as the runs went, beside others:
 alone, bfloat16 was the faster one there ("Speed"). The seeds of "default U-Net" and of "default
 U-Net from synthetic pets" were not all trained in one precision (see "Made by"): their ± holds
-that, too. Epochs and minutes of a run that goes on from
-shipped weights come on top of those of the run that made them.
+that, too. Seed 2 of "ImageNet encoder" had one thread in its first eleven epochs, then two. Epochs
+and minutes of a run that goes on from shipped weights come on top of those of the run that made
+them.
 
 {runs_table(records)}{head_start(records)}
 
